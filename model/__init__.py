@@ -1,0 +1,1 @@
+"""The parts of the Label Smoothing Lab, from the loss to the figures."""

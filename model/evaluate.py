@@ -1,0 +1,190 @@
+"""Measure the pair on the official test split: `python -m model.evaluate`.
+
+Writes, beside the checkpoints, what everything after training is computed from:
+`evaluation.npz` (logits and penultimate activations of all 3,669 test photos) and `metrics.json`
+(scores with 95 % bootstrap intervals).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import calibration, network, pets
+from model.network import CHECKPOINTS, PAIR
+
+KEPT_VARIANCE = 0.99
+
+
+@dataclass(frozen=True)
+class Penultimate:
+    """Penultimate activations of n photos in the k directions that carry their variance.
+
+    A new photo's activations ``f`` ``(D,)`` become ``(f - mean) @ rotation`` ``(k,)``; logits are
+    ``features @ templates.T + bias``, up to the variance left out.
+    """
+
+    features: NDArray[np.float16]  # (n, k)
+    mean: NDArray[np.float32]  # (D,)
+    rotation: NDArray[np.float32]  # (D, k), orthonormal columns
+    templates: NDArray[np.float32]  # (37, k), the head's weights, rotated
+    bias: NDArray[np.float32]  # (37,)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Both classifiers on the test split; index 0 is the unsmoothed, 1 the smoothed."""
+
+    logits: NDArray[np.float32]  # (2, n, 37)
+    labels: NDArray[np.int64]  # (n,)
+    names: NDArray[np.str_]  # (n,), file stems
+    penultimate: tuple[Penultimate, Penultimate]
+
+
+def rotate(features: NDArray[np.float32], weight: NDArray, bias: NDArray) -> Penultimate:
+    """Principal components of activations ``(n, D)`` that keep 99 % of their variance."""
+    mean = features.mean(axis=0)
+    _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
+    share = np.cumsum(singular**2) / np.sum(singular**2)
+    kept = int(np.searchsorted(share, KEPT_VARIANCE)) + 1
+    rotation = directions[:kept].T
+    return Penultimate(
+        features=((features - mean) @ rotation).astype(np.float16),
+        mean=mean.astype(np.float32),
+        rotation=np.ascontiguousarray(rotation, dtype=np.float32),
+        templates=(weight @ rotation).astype(np.float32),
+        bias=(bias + weight @ mean).astype(np.float32),
+    )
+
+
+def save(path: Path, evaluation: Evaluation) -> None:
+    """Write an ``Evaluation`` as ``evaluation.npz``; the file appears whole or not at all."""
+    arrays: dict[str, Any] = {
+        "logits": evaluation.logits,
+        "labels": evaluation.labels,
+        "names": evaluation.names,
+    }
+    for name, penultimate in zip(PAIR, evaluation.penultimate, strict=True):
+        arrays |= {f"{field}_{name}": array for field, array in vars(penultimate).items()}
+    unfinished = path.with_suffix(".unfinished.npz")
+    try:
+        np.savez_compressed(unfinished, **arrays)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path = CHECKPOINTS / "evaluation.npz") -> Evaluation:
+    """Read ``evaluation.npz``.
+
+    Raises:
+        ValueError: the file is missing, damaged or does not fit our 37 breeds; it says what to do.
+    """
+    remedy = "Restore it from the repository, or make it anew with `python -m model.evaluate`."
+    if not path.is_file():
+        raise ValueError(f"{path} is missing. {remedy}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = Penultimate.__dataclass_fields__
+            evaluation = Evaluation(
+                logits=arrays["logits"],
+                labels=arrays["labels"],
+                names=arrays["names"],
+                penultimate=tuple(  # type: ignore[arg-type]
+                    Penultimate(**{field: arrays[f"{field}_{name}"] for field in fields})
+                    for name in PAIR
+                ),
+            )
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise ValueError(f"{path} is damaged: {problem}. {remedy}") from problem
+    n = len(evaluation.labels)
+    shapes_fit = evaluation.logits.shape == (2, n, len(pets.BREEDS)) and len(evaluation.names) == n
+    if not shapes_fit or not np.isfinite(evaluation.logits).all():
+        raise ValueError(f"{path} does not hold the logits of our 37 breeds. {remedy}")
+    return evaluation
+
+
+def metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    """What ``metrics.json`` holds: for each classifier each score with its interval."""
+    return {
+        name: {
+            score: calibration.bootstrap(
+                function, calibration.softmax(logits), evaluation.labels
+            )._asdict()
+            for score, function in calibration.SCORES.items()
+        }
+        for name, logits in zip(PAIR, evaluation.logits, strict=True)
+    }
+
+
+def table(scores: dict[str, dict[str, dict[str, float]]]) -> str:
+    """``metrics.json`` as the Markdown table of README.md."""
+    percent = ("error", "mean_confidence")
+
+    def cell(score: str, interval: dict[str, float]) -> str:
+        value, low, high = (interval[key] for key in ("value", "low", "high"))
+        if score in percent:
+            return f"{value:.1%} ({low:.1%} to {high:.1%})"
+        return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+    lines = ["| | " + " | ".join(PAIR) + " |", "| --- |" + " --- |" * len(PAIR)]
+    for score in next(iter(scores.values())):
+        cells = [cell(score, scores[name][score]) for name in PAIR]
+        lines.append(f"| {score.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def evaluate(folder: Path, photos: list[pets.Photo]) -> Evaluation:
+    """Run the pair in ``folder`` over ``photos``."""
+    logits, penultimate = [], []
+    for name in PAIR:
+        classifier, metadata = network.load(folder / f"{name}.safetensors")
+        print(f"{name}: {metadata.arch}, ε = {metadata.epsilon}, {metadata.image_size} px")
+        pair_logits, features = network.predict(classifier, photos, metadata.image_size)
+        head = classifier.resnet.fc
+        logits.append(pair_logits.numpy())
+        weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+        penultimate.append(rotate(features.numpy(), weight, bias))
+    return Evaluation(
+        logits=np.stack(logits),
+        labels=np.array([photo.label for photo in photos]),
+        names=np.array([photo.name for photo in photos]),
+        penultimate=(penultimate[0], penultimate[1]),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, help="folder with oxford-iiit-pet/; PETS_DATA or a download if absent")
+    add("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the pair (%(default)s)")
+    add("--threads", type=int, default=os.cpu_count(), help="CPU threads (all of them)")
+    add("--metrics-only", action="store_true", help="only recompute metrics.json from the .npz")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.metrics_only:
+        evaluation = load(args.checkpoints / "evaluation.npz")
+    else:
+        photos = pets.official_split(pets.find_root(args.data), "test")
+        evaluation = evaluate(args.checkpoints, photos)
+        save(args.checkpoints / "evaluation.npz", evaluation)
+    scores = metrics(evaluation)
+    (args.checkpoints / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n")
+    print(table(scores))
+
+
+if __name__ == "__main__":
+    main()

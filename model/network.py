@@ -1,0 +1,170 @@
+"""The network, a torchvision ResNet with a 37-way head, and its checkpoint on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models
+
+from model.pets import BREEDS, Photo, evaluation_batches
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+PAIR = ("unsmoothed", "smoothed")  # the order of every array that speaks of both
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint says of itself.
+
+    ``split`` names the photos it learned from, ``init`` the weights it started from, ``epochs``
+    the passes over the photos (head alone + whole network), ``image_size`` the side in pixels of
+    the square it is evaluated on.
+    """
+
+    arch: str
+    epsilon: float
+    init: str
+    split: str
+    epochs: str
+    image_size: int
+    seed: int
+    classes: tuple[str, ...] = BREEDS
+
+    def to_strings(self) -> dict[str, str]:
+        """Every field as a string, for the safetensors header; ``classes`` as a JSON list."""
+        fields = {name: str(value) for name, value in vars(self).items()}
+        return fields | {"classes": json.dumps(self.classes)}
+
+    @classmethod
+    def from_strings(cls, strings: Mapping[str, str]) -> Metadata:
+        """The inverse of ``to_strings``; ``KeyError`` or ``ValueError`` if a field is missing."""
+        return cls(
+            arch=strings["arch"],
+            epsilon=float(strings["epsilon"]),
+            init=strings["init"],
+            split=strings["split"],
+            epochs=strings["epochs"],
+            image_size=int(strings["image_size"]),
+            seed=int(strings["seed"]),
+            classes=tuple(json.loads(strings["classes"])),
+        )
+
+
+class Classifier(nn.Module):
+    """A ResNet that returns its logits together with its penultimate activations."""
+
+    def __init__(self, resnet: models.ResNet) -> None:
+        super().__init__()
+        self.resnet = resnet
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, 37)`` and penultimate activations ``(B, D)`` of images ``(B, 3, H, W)``."""
+        net = self.resnet
+        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        features = net.avgpool(x).flatten(1)
+        return net.fc(features), features
+
+
+def predict(
+    classifier: Classifier,
+    photos: list[Photo],
+    size: int,
+    *,
+    batch_size: int = 32,
+    bf16: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Logits ``(n, 37)`` and penultimate activations ``(n, D)`` of photos, with a progress bar.
+
+    Args:
+        classifier: in evaluation mode.
+        photos: n of them.
+        size: side of the evaluation square, pixels.
+        batch_size: photos at a time.
+        bf16: faster and less exact, for activations that are only learned from.
+    """
+    from fastprogress.fastprogress import progress_bar
+
+    classifier = classifier.to(memory_format=torch.channels_last)
+    device = next(classifier.parameters()).device
+    batches = evaluation_batches(photos, size, batch_size)
+    logits, features = [], []
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        for images in progress_bar(batches, total=-(-len(photos) // batch_size)):
+            batch_logits, batch_features = classifier(images.to(device))
+            logits.append(batch_logits.float().cpu())
+            features.append(batch_features.float().cpu())
+    return torch.cat(logits), torch.cat(features)
+
+
+def build(arch: str) -> models.ResNet:
+    """An untrained torchvision ResNet with one logit per breed.
+
+    Raises:
+        ValueError: ``arch`` is none of ``ARCHITECTURES``.
+    """
+    if arch not in ARCHITECTURES:
+        raise ValueError(
+            f"Unknown architecture {arch!r}: choose one of {', '.join(ARCHITECTURES)}."
+        )
+    return models.get_model(arch, weights=None, num_classes=len(BREEDS))
+
+
+def save(path: Path, state: Mapping[str, Tensor], metadata: Metadata) -> None:
+    """Write a state dict with torchvision's key names as a safetensors checkpoint.
+
+    Convolution and linear weights are stored in fp16. Batch norm stays in fp32: its running
+    variances exceed fp16's range. The file appears whole or not at all.
+    """
+    norm_layers = {key.rpartition(".")[0] for key in state if key.endswith("running_var")}
+    tensors = {}
+    for key, tensor in state.items():
+        if tensor.is_floating_point():
+            tensor = tensor.float() if key.rpartition(".")[0] in norm_layers else tensor.half()
+        tensors[key] = tensor.detach().cpu().contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        save_file(tensors, unfinished, metadata=metadata.to_strings())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[Classifier, Metadata]:
+    """The classifier in a checkpoint, in fp32 and evaluation mode, and its metadata.
+
+    Raises:
+        ValueError: the file is missing, damaged or not one of ours; it says what to do.
+    """
+    remedy = "Restore it from the repository, or train it with `python -m model.train`."
+    if not path.is_file():
+        raise ValueError(f"The checkpoint {path} is missing. {remedy}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = Metadata.from_strings(file.metadata() or {})
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        resnet = build(metadata.arch)
+        shapes = {key: tensor.shape for key, tensor in state.items()}
+        if shapes != {key: tensor.shape for key, tensor in resnet.state_dict().items()}:
+            raise ValueError(f"its layers are not those of a {metadata.arch}")
+        resnet.load_state_dict(state)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"The checkpoint {path} is damaged: {error}. {remedy}") from error
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a checkpoint of the Label Smoothing Lab: {error}. {remedy}"
+        ) from error
+    if metadata.classes != BREEDS:
+        raise ValueError(f"{path} was trained on other classes than our 37 breeds. {remedy}")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
+        raise ValueError(f"The checkpoint {path} is damaged: it holds NaN or infinity. {remedy}")
+    return Classifier(resnet).eval(), metadata

@@ -1,0 +1,241 @@
+"""The Calibration tab: what a confidence is worth, and what repairs it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+from gradio.blocks import BlockContext
+from gradio.context import Context
+
+from model import calibration, report
+from model.calibration import Bins, wilson
+from model.calibrators import CURES, NONE, Cures
+from model.evaluate import PAIR, Evaluation
+from model.figures import calibration as figures
+from model.figures import style
+from model.report import CURE_LABELS, RANKINGS, Lab, Table
+
+WIDTH, MASS = "Equal width", "Equal mass"
+DECLINED = 10  # percent, when the page opens
+NAMES = tuple(name.capitalize() for name in PAIR)
+PRIVATE: dict[str, Any] = {
+    "api_visibility": "undocumented",
+    "show_progress": "hidden",
+    "queue": True,
+}
+
+TABLE_STYLE = """
+table { border-collapse: collapse; width: 100%; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35rem; text-align: right; vertical-align: top; line-height: 1.3;
+  border-bottom: 1px solid var(--border-color-primary); color: var(--body-text-color); }
+th { font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; }
+small { display: block; font-size: 0.78em; opacity: 0.8; }
+td.marked > span { font-weight: 700; padding: 0 0.3em; border-radius: 0.3em; margin-right: -0.3em;
+  background: color-mix(in srgb, var(--color-accent) 28%, transparent); }
+@media (max-width: 640px) {
+  table { font-size: 0.74rem; }
+  th, td { padding: 0.3rem 0.1rem; }
+}
+"""
+
+
+TABLE: dict[str, Any] = {"css_template": TABLE_STYLE, "apply_default_css": False}
+
+
+def html(table: Table) -> str:
+    """A table of the report in HTML."""
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
+    body = ""
+    for row in table.rows:
+        body += "<tr>"
+        for cell in row:
+            opening = '<td class="marked">' if cell.marked else "<td>"
+            narrow = escape(cell.small).replace(" to ", " to&nbsp;")  # an interval breaks once
+            small = f"<small>{narrow}</small>" if cell.small else ""
+            body += f"{opening}<span>{escape(cell.text)}</span>{small}</td>"
+        body += "</tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def diagram(bins: Bins, classifier: int) -> go.Figure:
+    """One classifier's reliability diagram."""
+    low, high = wilson(bins.accuracy * bins.photos, bins.photos)
+    return figures.reliability(
+        *bins, low, high, title=NAMES[classifier], color=style.COLORS[PAIR[classifier]]
+    )
+
+
+def diagrams(lab: Lab, cure: str, bins: float, binning: str) -> tuple[go.Figure, go.Figure]:
+    """Both reliability diagrams."""
+    first, second = lab.reliability(cure, int(bins), binning == MASS)
+    return diagram(first, 0), diagram(second, 1)
+
+
+def histograms(lab: Lab, cure: str) -> tuple[go.Figure, go.Figure]:
+    """Both confidence histograms."""
+    first, second = (
+        figures.histogram(*counts, title=title, color=color)
+        for counts, title, color in zip(
+            lab.histogram(cure), NAMES, style.COLORS.values(), strict=True
+        )
+    )
+    return first, second
+
+
+def declining(lab: Lab, percent: float) -> tuple[str, go.Figure]:
+    """What is left wrong when a percentage is declined, and the curves with that place marked."""
+    risks = [[lab.ranking(k, by).risk for by in RANKINGS] for k in (0, 1)]
+    share = percent / 100
+    return (
+        html(report.decline_table(lab, share)),
+        figures.risk_coverage(risks, NAMES, RANKINGS, share),
+    )
+
+
+def enclosing_tab() -> gr.Tab | None:
+    """The tab that is being built, if any."""
+    block: BlockContext | None = Context.block
+    while block is not None and not isinstance(block, gr.Tab):
+        block = block.parent
+    return block
+
+
+def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
+    """Lay out the tab and wire it. Numbers are computed when the tab is first opened, and kept.
+
+    Args:
+        evaluation: both classifiers on the test split.
+        cures: the cures of it, to share the fits with the Classify tab.
+    """
+    lab = Lab(evaluation, cures)
+    tab = enclosing_tab()
+    root = Context.root_block
+    drawn = gr.State(False)
+
+    gr.Markdown("## What is a confidence worth?")
+    story = gr.Markdown("Measuring both classifiers on the test photos …")
+    with gr.Accordion("All scores, with 95% bootstrap intervals", open=True):
+        scores = gr.HTML(**TABLE)
+        gr.Markdown(
+            "How to read this: lower is better, but for mean confidence, and confidence − "
+            "accuracy, which should be 0. Small print: what the score is, and the interval that "
+            f"{calibration.RESAMPLES:,} bootstrap resamples give it. Marked: lower than the "
+            "other classifier's by more than chance explains (95%, resampled in pairs)."
+        )
+
+    gr.Markdown("## Does it keep its word?")
+    with gr.Row():
+        cure = gr.Radio(
+            [(CURE_LABELS[key], key) for key in CURES],
+            value=NONE,
+            label="Cure after training",
+            scale=4,
+            min_width=280,
+        )
+        bins = gr.Slider(1, 50, calibration.BINS, step=1, label="Bins", scale=2)
+        binning = gr.Radio([WIDTH, MASS], value=WIDTH, label="Bins of", scale=3)
+    with gr.Row():
+        reliability = [gr.Plot(show_label=False, min_width=260) for _ in PAIR]
+    gr.Markdown(
+        "How to read this: of the answers given with a confidence of 80%, 80% should be right: the "
+        "dotted diagonal. Below it the classifier is over-confident, above it under-confident. The "
+        "shaded band is each bin's 95% Wilson interval: a bin whose band touches the diagonal is "
+        "no evidence of either. Below: how many photos each bin holds. A cure is fitted on one "
+        "half of the test photos and shown on the other, both ways round."
+    )
+    with gr.Row():
+        histogram = [gr.Plot(show_label=False, min_width=260) for _ in PAIR]
+    gr.Markdown(
+        "How to read this: the confidence of right answers above, of wrong answers below, each on "
+        "its own scale. The further apart the two heaps, the better confidence warns of mistakes."
+    )
+
+    gr.Markdown("## Which cure?")
+    tables = []
+    for name in NAMES:
+        gr.Markdown(f"**{name}**")
+        tables.append(gr.HTML(**TABLE))
+    gr.Markdown("**Both ways round**")
+    tables.append(gr.HTML(**TABLE))
+    gr.Markdown(
+        f"How to read this: {report.halving(lab)} A → B: fitted on half A, reported on half B. "
+        "Marked: the lowest NLL of the four. A temperature divides the logits and never "
+        "changes an answer; Platt scaling and isotonic regression bend each breed's probability "
+        "by itself, so they may."
+    )
+
+    gr.Markdown("## If it may decline some photos")
+    declined = gr.Slider(0, 50, DECLINED, step=1, label="It may decline … % of the photos")
+    remainder = gr.HTML(**TABLE)
+    curves = gr.Plot(show_label=False)
+    gr.Markdown(
+        "How to read this: the classifier answers the photos it ranks highest and declines the "
+        "rest; the lower a curve, the fewer of its answers are wrong. Solid: ranked by confidence. "
+        "Dashed: by normalised logits, the largest centred logit over the p-norm of them all "
+        "([Cattelan & Silva 2024](https://arxiv.org/abs/2305.15508)), which mends the harm that "
+        "label smoothing can do here ([Xia et al. 2025](https://arxiv.org/abs/2403.14715)); p is "
+        "chosen on the other half, where confidence itself may win. Dotted: your slider."
+    )
+
+    def draw(
+        drawn: bool, cure: str, bins: float, binning: str
+    ) -> tuple[bool, go.Figure, go.Figure, go.Figure, go.Figure] | dict:
+        if drawn:
+            return gr.skip()
+        return True, *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
+
+    def write(drawn: bool, percent: float) -> tuple[str, str, str, str, str, str, go.Figure] | dict:
+        if drawn:
+            return gr.skip()
+        return (
+            "\n\n".join(report.story(lab)),
+            html(report.score_table(lab)),
+            html(report.cure_table(lab, 0)),
+            html(report.cure_table(lab, 1)),
+            html(report.halves_table(lab)),
+            *declining(lab, percent),
+        )
+
+    opened = tab.select if tab is not None else root.load if root is not None else None
+    if opened is None:
+        raise ValueError("Call build inside a gr.Blocks context.")
+    settings = [cure, bins, binning]
+    # The figures need no bootstrap: they come first, the words when they are ready.
+    opened(
+        write,
+        [drawn, declined],
+        [story, scores, *tables, remainder, curves],
+        api_name="calibration_words",
+        **PRIVATE,
+    )
+    opened(
+        draw,
+        [drawn, *settings],
+        [drawn, *reliability, *histogram],
+        api_name="calibration_figures",
+        **PRIVATE,
+    )
+
+    def redraw(cure: str, bins: float, binning: str) -> tuple[go.Figure, go.Figure]:
+        return diagrams(lab, cure, bins, binning)
+
+    def recure(
+        cure: str, bins: float, binning: str
+    ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
+        return *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
+
+    def decline(percent: float) -> tuple[str, go.Figure]:
+        return declining(lab, percent)
+
+    # While a redraw is under way the latest setting waits, those between are skipped.
+    latest = PRIVATE | {"trigger_mode": "always_last"}
+    bins.change(redraw, settings, reliability, api_name="calibration_bins", **latest)
+    binning.change(redraw, settings, reliability, api_name="calibration_binning", **latest)
+    cure.change(recure, settings, [*reliability, *histogram], api_name="calibration_cure", **latest)
+    declined.change(
+        decline, declined, [remainder, curves], api_name="calibration_decline", **latest
+    )

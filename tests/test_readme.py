@@ -1,0 +1,58 @@
+"""Protects the README: its numbers are measured, its examples run, the Hub reads its header."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from huggingface_hub import SpaceCard
+
+from model import evaluate
+from model.network import CHECKPOINTS
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(command: str) -> str:
+    """What stands between the comment with a command and the next one."""
+    found = re.search(rf"<!-- {re.escape(command)} -->\n(.*?)\n<!-- end -->", README, re.DOTALL)
+    assert found, f"README.md has no block of {command}"
+    return found[1]
+
+
+def test_results_are_those_of_metrics_json() -> None:
+    metrics = json.loads((CHECKPOINTS / "metrics.json").read_text())
+    assert block("python -m model.evaluate --metrics-only") == evaluate.table(metrics)
+
+
+def test_front_matter() -> None:
+    card = SpaceCard.load(ROOT / "README.md").data
+    assert card.sdk == "gradio"
+    assert card.sdk_version == version("gradio")
+    assert f"gradio=={card.sdk_version}\n" in (ROOT / "requirements.txt").read_text()
+    assert (ROOT / card.app_file).is_file()
+    assert len(card.short_description) <= 60  # the Hub's limit
+    assert card.license == "apache-2.0"
+
+
+@pytest.mark.parametrize(
+    "code", [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client" not in c]
+)
+def test_examples_run(code: str) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_client_example_runs(server: str, tmp_path: Path) -> None:
+    """The example for programs, with this server's address and a picture of our own."""
+    from tests.test_classifier import PICTURE
+
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client" in c]
+    PICTURE.save(tmp_path / "my_pet.jpg")
+    code = code.replace("http://127.0.0.1:7860", server)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)

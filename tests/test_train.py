@@ -1,0 +1,147 @@
+"""Protects training: only ε differs between two runs, and an interrupted run loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fastai.data.core import DataLoaders
+from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
+from torchvision import models
+
+from model import network, pets, train
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def init(tmp_path: Path) -> Path:
+    """A stand-in for ImageNet weights: random ones, in a file of the same form."""
+    torch.manual_seed(0)
+    path = tmp_path / "init.pth"
+    torch.save(models.resnet18().state_dict(), path)
+    return path
+
+
+def command(data: Path, init: Path, out: Path, *more: str) -> list[str]:
+    flags = "--arch resnet18 --size 32 --image-size 32 --batch-size 16 --threads 1 --epsilon 0.1"
+    return [
+        sys.executable, "-W", "ignore", "-m", "model.train", *flags.split(),
+        "--data", str(data), "--init", str(init), "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+def test_interrupted_and_resumed_is_uninterrupted(tiny_pets: Path, init: Path) -> None:
+    """Killed during the second phase and started again, the weights are the same to the bit."""
+    folder = tiny_pets / "runs"
+    epochs = ("--head-epochs", "1", "--epochs", "3")
+    whole, parts = folder / "whole.safetensors", folder / "parts.safetensors"
+    subprocess.run(command(tiny_pets, init, whole, *epochs), cwd=ROOT, check=True, timeout=300)
+    process = subprocess.Popen(command(tiny_pets, init, parts, *epochs), cwd=ROOT)
+    position = parts.with_suffix(".state.json")
+    deadline = time.monotonic() + 200
+    while '"phase": 1' not in (position.read_text() if position.exists() else ""):
+        assert process.poll() is None, "the run ended before it could be interrupted"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not parts.exists()
+    subprocess.run(command(tiny_pets, init, parts, *epochs), cwd=ROOT, check=True, timeout=300)
+
+    expected, resumed = load_file(whole), load_file(parts)
+    assert expected.keys() == resumed.keys()
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
+    histories = [list(csv.DictReader(p.with_suffix(".history.csv").open())) for p in (whole, parts)]
+    assert [[row["train_loss"] for row in history] for history in histories] == 2 * [
+        [row["train_loss"] for row in histories[0]]
+    ]
+    assert len(histories[0]) == 4
+    assert not position.exists(), "a finished run leaves no state behind"
+
+    # Every weight has been trained: none is as it was initialised.
+    initial = torch.load(init, weights_only=True)
+    for key, tensor in expected.items():
+        if key.startswith("fc.") or not tensor.is_floating_point():
+            continue
+        assert not torch.equal(tensor, initial[key].to(tensor.dtype)), f"{key} was never trained"
+    classifier, metadata = network.load(whole)
+    assert (metadata.epochs, metadata.epsilon, metadata.split) == ("1 + 3", 0.1, "trainval")
+    assert classifier(torch.randn(1, 3, 32, 32))[0].shape == (1, 37)
+
+
+def test_other_flags_do_not_resume(tiny_pets: Path, init: Path) -> None:
+    out = tiny_pets / "run.safetensors"
+    run = train.Run(out, {"epsilon": "0.1"})
+    run.state.touch()
+    run.position.write_text('{"settings": {"epsilon": "0"}, "phase": 0, "next_epoch": 1}')
+    with pytest.raises(SystemExit, match="other settings"):
+        run.resume()
+
+
+def epoch(dls: DataLoaders, seed: int, phase: int, epoch: int) -> list[torch.Tensor]:
+    seeded = train.Seeded(seed, phase)
+    seeded.learn = type("Learn", (), {"dls": dls, "epoch": epoch})()
+    seeded.before_epoch()
+    return [tensor for batch in dls.train for tensor in batch]
+
+
+def test_batches_follow_from_the_seed_alone(tiny_pets: Path) -> None:
+    photos = pets.official_split(tiny_pets, "trainval")
+    loaders = [
+        pets.dataloaders(photos, [], size=24, valid_size=24, batch_size=16) for _ in range(2)
+    ]
+    torch.rand(7)  # whatever happened before must not matter
+    first, second = epoch(loaders[0], 1, 1, 4), epoch(loaders[1], 1, 1, 4)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not torch.equal(first[0], epoch(loaders[0], 1, 1, 5)[0])
+    assert not torch.equal(first[0], epoch(loaders[0], 2, 1, 4)[0])
+
+
+def test_holdout_is_a_fifth_and_never_trained_on(pets_root: Path) -> None:
+    photos = pets.official_split(pets_root, "trainval")
+    held_out = train.held_out(photos)
+    assert abs(held_out.mean() - 0.2) < 0.01
+
+
+def test_help_names_every_default() -> None:
+    text = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "model.train", "--help"],
+        cwd=ROOT, check=True, capture_output=True, text=True, env=os.environ | {"COLUMNS": "100"},
+    ).stdout  # fmt: skip
+    for flag in ("--epsilon", "--data", "--init", "--arch", "--out", "--seed"):
+        assert flag in text
+    assert "(default: resnet50)" in text
+
+
+def test_average_goes_the_given_share_of_the_way() -> None:
+    body = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+    initial = {key: torch.zeros_like(value) for key, value in body.state_dict().items()}
+    body[0].running_var.fill_(8)
+    body[0].num_batches_tracked.fill_(8)
+    train.average(body, initial, 0.25)
+    assert body[0].weight.tolist() == [0.25, 0.25]
+    assert body[0].running_var.tolist() == [2, 2]
+    assert body[0].num_batches_tracked.item() == 8  # a count is no weight
+
+
+def test_the_last_head_is_the_optimum_that_scikit_learn_finds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(37).repeat(8)
+    features = torch.randn(37, 20, generator=generator)[labels]
+    features = 5 + 3 * (features + 1.5 * torch.randn(features.shape, generator=generator))
+    weight, bias = train.fit_head(features, labels, epsilon=0, decay=1e-2)
+    ours = (features @ weight.T + bias).softmax(-1)
+    standardised = (features - features.mean(0)) / features.std(0)
+    reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=2000, tol=1e-8)
+    theirs = reference.fit(standardised, labels).predict_proba(standardised)
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=5e-3)
+    smoothed_weight, _ = train.fit_head(features, labels, epsilon=0.2, decay=1e-2)
+    assert smoothed_weight.norm() < weight.norm()
