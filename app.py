@@ -9,7 +9,7 @@ import gradio as gr
 from model.calibrators import Cures
 from model.classifier import Pair
 from model.evaluate import Evaluation, load
-from model.tabs import calibration, classify, toy
+from model.tabs import calibration, classify, head, toy
 
 ASSETS = Path(__file__).parent / "assets"
 STYLE = [ASSETS / "style.css"]
@@ -44,11 +44,13 @@ def build() -> gr.Blocks:
         pair, evaluation = loaded
         cures = Cures(evaluation.logits, evaluation.labels)
         with gr.Tab("Classify", id="classify"):
-            classify.build(pair, evaluation, cures)
+            photo = classify.build(pair, evaluation, cures)
         with gr.Tab("Toy logits", id="toy"):
             toy.build()
         with gr.Tab("Calibration", id="calibration"):
             calibration.build(evaluation, cures)
+        with gr.Tab("Train it yourself", id="train"):
+            head.build(evaluation, photo)
     return demo
 
 

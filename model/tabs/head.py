@@ -1,0 +1,453 @@
+"""The tab Train it yourself: a head at the visitor's own ε, the sweep over ε, the geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import plotly.graph_objects as go
+from gradio.context import Context
+
+from model import head, report
+from model.calibration import Floats, wilson
+from model.evaluate import Evaluation
+from model.figures import head as figures
+from model.head import Bench, Measured, Point, Progress, Result, Settings
+from model.network import PAIR
+from model.pets import BREEDS
+from model.tabs.calibration import TABLE, enclosing_tab, html
+from model.tabs.classify import PhotoStates
+
+CURVES = 2  # drawn before the last; each keeps the browser busy for a tenth of a second
+VISITORS = 4  # trainings at once; more wait a moment
+LABELS = {"norm": "Norm of the logits", **{n: report.SCORES[n].label for n in head.SCORES}}
+ROWS = (*head.SCORES, "norm")
+ENDED = {
+    "steps": "all its steps",
+    "converged": "converged",
+    "stopped early": "stopped early, the best step kept",
+}
+PRIVATE: dict[str, Any] = {"api_visibility": "undocumented", "show_progress": "hidden"}
+
+
+@dataclass
+class Visit:
+    """What one visitor wants trained now; a run that finds something else here walks away."""
+
+    wanted: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished run, kept to be the next one's ghost."""
+
+    backbone: str
+    result: Result
+    curve: tuple[Point, ...]
+
+
+def settings_of(values: Sequence[Any], most_photos: int) -> Settings:
+    """The controls' values as settings; ``gr.Error`` where a program sends one out of range."""
+    epsilon, noise, photos, decay, dropout, stopping, steps, seed = values
+    try:
+        return Settings(
+            epsilon=float(epsilon),
+            noise=float(noise) / 100,
+            photos=None if photos >= most_photos else int(photos),
+            weight_decay=10.0 ** float(decay),
+            dropout=float(dropout),
+            early_stopping=bool(stopping),
+            steps=int(steps),
+            seed=int(seed),
+        )
+    except (ValueError, TypeError) as error:
+        raise gr.Error(str(error)) from error
+
+
+def bar(share: float, text: str) -> str:
+    """A progress bar from 0 to 1, and a line below it."""
+    percent = round(100 * share)
+    return (
+        f'<div class="head-progress" role="progressbar" aria-valuenow="{percent}">'
+        f'<div style="width: {percent}%"></div></div><p class="head-status">{escape(text)}</p>'
+    )
+
+
+def ending(result: Result) -> str:
+    """How a run ended, in one line."""
+    watched = f", stopped by {result.watched:,} more" if result.watched else ""
+    plural = "step" if result.steps == 1 else "steps"
+    return (
+        f"ε = {result.settings.epsilon:g}: learned from {result.train.photos:,} photos{watched}, "
+        f"measured on {result.test.photos:,} others. {result.steps} {plural} "
+        f"({ENDED[result.ended]})."
+    )
+
+
+def numbers(result: Result, ghost: Result | None) -> report.Table:
+    """The scores on both halves, with those of the run before in small print."""
+
+    def cell(now: Measured, before: Measured | None, score: str) -> report.Cell:
+        def text(measured: Measured) -> str:
+            value = measured.scores[score]
+            return f"{value:.1f}" if score == "norm" else report.number(score, value)
+
+        return report.Cell(text(now), f"before {text(before)}" if before else "")
+
+    table = report.Table(["", "Measured", "Learned from"])
+    for score in ROWS:
+        table.rows.append(
+            [
+                report.Cell(LABELS[score]),
+                cell(result.test, ghost.test if ghost else None, score),
+                cell(result.train, ghost.train if ghost else None, score),
+            ]
+        )
+    return table
+
+
+def curve(points: tuple[Point, ...], most: int, ghost: Shown | None) -> go.Figure:
+    """The curve so far."""
+
+    def columns(curve: tuple[Point, ...]) -> tuple[list[int], list[float], list[float]]:
+        return [p.step for p in curve], [p.train for p in curve], [p.test for p in curve]
+
+    return figures.curve(*columns(points), most, columns(ghost.curve) if ghost else None)
+
+
+def diagrams(result: Result, ghost: Result | None) -> tuple[go.Figure, go.Figure]:
+    """The reliability diagram and the confidence histogram."""
+    bins, train = result.test.reliability(), result.train.reliability()
+    before = ghost.test.reliability() if ghost else None
+    reliability = figures.reliability(
+        bins,
+        wilson(bins.accuracy * bins.photos, bins.photos),
+        (train.confidence, train.accuracy),
+        (before.confidence, before.accuracy) if before else None,
+    )
+    histogram = figures.confidences(
+        result.train.histogram(), result.test.histogram(), ghost.test.histogram() if ghost else None
+    )
+    return reliability, histogram
+
+
+def sweep_words(swept: head.Sweep, backbone: str) -> str:
+    """At which settings the sweep was made, and what it found."""
+    s = swept.settings
+    conditions = [
+        f"{backbone} backbone",
+        f"{s.noise:.0%} label noise",
+        "all photos" if s.photos is None else f"{s.photos} photos per breed",
+        f"weight decay {s.weight_decay:.1g}",
+    ]
+    conditions += [f"dropout {s.dropout:g}"] if s.dropout else []
+    conditions += ["early stopping"] if s.early_stopping else []
+    return f"**{head.sweep_sentence(swept)}** ({', '.join(conditions)}.)"
+
+
+def sweep_figure(swept: head.Sweep) -> go.Figure:
+    """Error, NLL and ECE against ε."""
+    return figures.sweep(
+        swept.epsilons,
+        [
+            (LABELS[score], swept.mean(score), swept.sd(score), report.SCORES[score].percent)
+            for score in head.SWEPT
+        ],
+    )
+
+
+def geometry(evaluation: Evaluation, *chosen: str) -> tuple[str, go.Figure, go.Figure]:
+    """What the clusters of three breeds measure, and both classifiers' pictures of them."""
+    indices = [BREEDS.index(breed) for breed in chosen]
+    try:
+        first, second = (
+            head.project(evaluation, k, (indices[0], indices[1], indices[2])) for k in (0, 1)
+        )
+    except ValueError as error:
+        raise gr.Error(str(error)) from error
+    names = {index: BREEDS[index] for index in indices}
+    left, right = (
+        figures.projection(p.points, p.labels, list(p.names), names, title)
+        for p, title in zip((first, second), PAIR, strict=True)
+    )
+    return head.geometry_sentence((first, second)), left, right
+
+
+def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
+    """Lay out the tab and wire it; nothing is computed before the tab is first opened.
+
+    Args:
+        evaluation: both classifiers on the test split.
+        states: the photo that stands on the Classify tab.
+    """
+    tab = enclosing_tab()
+    root = Context.root_block
+
+    @lru_cache(maxsize=len(PAIR))
+    def bench(backbone: str) -> Bench:
+        return Bench(evaluation.penultimate[PAIR.index(backbone)], evaluation.labels)
+
+    learned, measured = head.halves_of(evaluation.labels)
+    most = int(np.bincount(evaluation.labels[learned]).max())
+    visit, shown, drawn = gr.State(Visit()), gr.State(None), gr.State(False)
+    nobody: gr.State = gr.State(None)
+    features = states.features if states else nobody
+    released = states.probabilities if states else nobody
+
+    gr.Markdown(
+        "## Train the last layer at your own ε\n"
+        "Move a slider: when you let go, a new linear layer of "
+        f"{len(BREEDS)} classes is trained on the frozen activations before it. The backbone "
+        f"learned from the trainval photos, so its new head learns from {len(learned):,} *test* "
+        f"photos, a fixed half stratified by breed, and is measured on the other {len(measured):,}."
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=280):
+            epsilon = gr.Slider(0, head.MOST_EPSILON, 0.1, step=0.01, label="Label smoothing ε")
+            noise = gr.Slider(
+                0, 100 * head.MOST_NOISE, 0, step=1, label="Label noise, % of training labels"
+            )
+            photos = gr.Slider(
+                head.FEWEST, most, most, step=1, label=f"Training photos per breed ({most}: all)"
+            )
+            with gr.Accordion("Other regularisers, steps, seed, backbone", open=False):
+                decay = gr.Slider(-5, 0, -3, step=0.5, label="Weight decay, as a power of ten")
+                dropout = gr.Slider(
+                    0,
+                    head.MOST_DROPOUT,
+                    0,
+                    step=0.05,
+                    label="Dropout",
+                    info="Of the rotated activations. Adam instead of L-BFGS: give it more steps.",
+                )
+                stopping = gr.Checkbox(
+                    False,
+                    label="Early stopping",
+                    info=f"On {head.VALIDATION_SHARE:.0%} of the training photos, by their NLL.",
+                )
+                steps = gr.Slider(1, 200, Settings.steps, step=1, label="Optimiser steps, at most")
+                seed = gr.Slider(
+                    0,
+                    99,
+                    0,
+                    step=1,
+                    label="Seed",
+                    info="Of the noise, the choice of photos, dropout and the validation photos: "
+                    "without any of them the loss is convex, and all seeds agree.",
+                )
+                backbone = gr.Radio(list(PAIR), value=PAIR[0], label="Activations of the backbone")
+        with gr.Column(scale=3, min_width=320):
+            status = gr.HTML(bar(0, "Open this tab and the first head is trained."))
+            table = gr.HTML(elem_id="head-numbers", **TABLE)
+            loss = gr.Plot(show_label=False, elem_id="head-curve")
+    with gr.Row():
+        reliability = gr.Plot(show_label=False, min_width=280, elem_id="head-reliability")
+        histogram = gr.Plot(show_label=False, min_width=280, elem_id="head-histogram")
+    gr.Markdown(
+        "How to read this: solid and filled is what counts, the photos *measured*; dashed are the "
+        "photos *learned from*, against the labels it was given, noise included. The gap between "
+        "the two is overfitting. Grey: your run before. The loss is what training minimises but "
+        "for weight decay, so its curves at two ε cannot be compared; NLL can.",
+        elem_classes="hint",
+    )
+    photo_title = gr.Markdown(visible=False)
+    photo = gr.Plot(show_label=False, visible=False, elem_id="head-photo")
+
+    gr.Markdown("## Which ε should I use?")
+    gr.Markdown(
+        f"A head for every ε from 0 to {head.EPSILONS[-1]}, {head.SEEDS} seeds each, at the other "
+        "settings above. Every seed draws new halves of the test photos too, so its band says "
+        "what other photos would have changed."
+    )
+    with gr.Row():
+        sweep = gr.Button("Sweep", variant="primary", min_width=120)
+        stop = gr.Button("Stop", min_width=120)
+    sweep_status = gr.HTML()
+    sweep_text = gr.Markdown()
+    sweep_plot = gr.Plot(show_label=False, visible=False, elem_id="head-sweep")
+    sweep_table = gr.HTML(elem_id="head-sweep-table", **TABLE)
+
+    gr.Markdown("## What smoothing does to the activations")
+    begin = head.telling_breeds(evaluation)
+    with gr.Row():
+        chosen = [
+            gr.Dropdown(list(BREEDS), value=BREEDS[i], label=f"Breed {n}", min_width=200)
+            for n, i in enumerate(begin, start=1)
+        ]
+    geometry_text = gr.Markdown()
+    with gr.Row():
+        clusters = [
+            gr.Plot(show_label=False, min_width=280, elem_id=f"head-{name}") for name in PAIR
+        ]
+    gr.Markdown(
+        "How to read this: each dot is a test photo, as the last layer receives it, on the plane "
+        "through the three breeds' templates (their rows of the released head's weights); crosses "
+        "are the breeds' means. It is figure 1 of [Müller, Kornblith & Hinton "
+        "2019](https://arxiv.org/abs/1906.02629) for our pair, without their training photos: "
+        "only test activations are kept. Each picture has its own scale. The breeds to begin with "
+        "are the two most often mistaken for one another, and one far from both.",
+        elem_classes="hint",
+    )
+
+    controls: list[Any] = [epsilon, noise, photos, decay, dropout, stopping, steps, seed]
+
+    def photo_updates(
+        run: Shown, features: Floats | None, released: Floats | None
+    ) -> dict[Any, Any]:
+        if features is None or released is None:
+            return {photo: gr.update(visible=False), photo_title: gr.update(visible=False)}
+        k = PAIR.index(run.backbone)
+        own = head.probabilities_of(run.result.head, evaluation.penultimate[k], features[k])
+        labels = [*PAIR, f"your head (ε = {run.result.settings.epsilon:g})"]
+        figure = figures.photo(np.stack([*released, own]), BREEDS, labels)
+        title = "## The photo on the Classify tab, under your head"
+        return {
+            photo: gr.update(value=figure, visible=True),
+            photo_title: gr.update(value=title, visible=True),
+        }
+
+    def train(
+        visit: Visit,
+        ghost: Shown | None,
+        features: Floats | None,
+        released: Floats | None,
+        backbone: str,
+        *values: Any,
+    ) -> Iterator[dict[Any, Any]]:
+        settings = settings_of(values, most)
+        mine = visit.wanted = (backbone, *values)
+        before = ghost.result if ghost else None
+        drawings = 0
+        for progress in head.run(bench(backbone), settings):
+            if visit.wanted != mine:
+                return
+            if progress is None:
+                continue
+            if progress.result is None:
+                share = progress.step / settings.steps
+                update: dict[Any, Any] = {
+                    status: bar(share, f"Step {progress.step} of {settings.steps} …")
+                }
+                if share >= drawings / CURVES:
+                    drawings += 1
+                    update[loss] = curve(progress.curve, settings.steps, ghost)
+                yield update
+                continue
+            yield finished(progress, progress.result, before, ghost, backbone) | photo_updates(
+                Shown(backbone, progress.result, progress.curve), features, released
+            )
+
+    def finished(
+        progress: Progress,
+        result: Result,
+        before: Result | None,
+        ghost: Shown | None,
+        backbone: str,
+    ) -> dict[Any, Any]:
+        calibrated, confident = diagrams(result, before)
+        return {
+            shown: Shown(backbone, result, progress.curve),
+            status: bar(1, ending(result)),
+            table: html(numbers(result, before)),
+            loss: curve(progress.curve, result.steps, ghost),
+            reliability: calibrated,
+            histogram: confident,
+        }
+
+    def first(
+        visit: Visit,
+        ghost: Shown | None,
+        features: Floats | None,
+        released: Floats | None,
+        *values: Any,
+    ) -> Iterator[dict[Any, Any]]:
+        if ghost is None:
+            yield from train(visit, ghost, features, released, *values)
+        else:
+            yield photo_updates(ghost, features, released)
+
+    def want(visit: Visit, *values: Any) -> None:
+        visit.wanted = values
+
+    inputs: list[Any] = [visit, shown, features, released, backbone, *controls]
+    outputs: list[Any] = [shown, status, table, loss, reliability, histogram, photo, photo_title]
+    training: dict[str, Any] = PRIVATE | {"concurrency_id": "head", "concurrency_limit": VISITORS}
+    opened = tab.select if tab is not None else root.load if root is not None else None
+    if opened is None:
+        raise ValueError("Call build inside a gr.Blocks context.")
+    opened(first, inputs, outputs, api_name="head_first", **training)
+    # While the slider moves, one head is trained after another, each at the latest setting; letting
+    # go ends at once the one under way, unless it is already at the setting that is wanted.
+    gr.on(
+        [control.change for control in (*controls, backbone)],
+        train,
+        inputs,
+        outputs,
+        api_name="head_train",
+        trigger_mode="always_last",
+        **training,
+    )
+    gr.on(
+        [control.release for control in controls if isinstance(control, gr.Slider)],
+        want,
+        [visit, backbone, *controls],
+        None,
+        queue=False,
+        trigger_mode="multiple",
+        api_visibility="private",
+        show_progress="hidden",
+    )
+
+    def sweep_all(backbone: str, *values: Any) -> Iterator[dict[Any, Any]]:
+        settings = settings_of(values, most)
+        penultimate = evaluation.penultimate[PAIR.index(backbone)]
+        before = -1.0
+        for share, swept in head.sweep(penultimate, evaluation.labels, settings):
+            if swept is not None:
+                yield {
+                    sweep_status: "",
+                    sweep_text: sweep_words(swept, backbone),
+                    sweep_plot: gr.update(value=sweep_figure(swept), visible=True),
+                    sweep_table: html(head.sweep_table(swept)),
+                }
+            elif share > before:
+                before = share
+                total = len(head.EPSILONS) * head.SEEDS
+                yield {sweep_status: bar(share, f"{round(share * total)} of {total} heads …")}
+
+    sweeping = sweep.click(
+        sweep_all,
+        [backbone, *controls],
+        [sweep_status, sweep_text, sweep_plot, sweep_table],
+        api_name="head_sweep",
+        concurrency_limit=2,
+        **PRIVATE,
+    )
+    stop.click(
+        lambda: "", None, sweep_status, cancels=[sweeping], queue=False, api_visibility="private"
+    )
+
+    def draw_clusters(drawn: bool, *breeds: str) -> tuple[bool, str, go.Figure, go.Figure] | dict:
+        return gr.skip() if drawn else (True, *geometry(evaluation, *breeds))
+
+    opened(
+        draw_clusters,
+        [drawn, *chosen],
+        [drawn, geometry_text, *clusters],
+        api_name="head_geometry",
+        **PRIVATE,
+    )
+    gr.on(
+        [breed.change for breed in chosen],
+        lambda *breeds: geometry(evaluation, *breeds),
+        chosen,
+        [geometry_text, *clusters],
+        api_name="head_breeds",
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
