@@ -735,7 +735,7 @@
       const uneven = price > 0.0005 ? ` The smoothed dot floats ${number(price, 3)} above its curve: smoothing also charges for unequal wrong classes.` : "";
       say("lead", `Here the lead is ${number(view.lead)} and the losses are ${number(one.loss, 3)} and ${number(two.loss, 3)}.${uneven}`);
       const gap = two.optimum_lead === null ? 0 : two.optimum_lead - view.lead;
-      const advice = Math.abs(gap) < 0.005 ? "You are there." : gap > 0 ? `You are ${number(gap)} short of it.` : `You are ${number(-gap)} beyond it.`;
+      const advice = Math.abs(gap) < 0.005 ? "Your lead is there." : gap > 0 ? `Your lead is ${number(gap)} short of it.` : `Your lead is ${number(-gap)} beyond it.`;
       say("optimum", two.optimum_lead === null
         ? "One-hot targets have no best lead: each further step lowers the loss, down to 0 at an infinite lead and confidence 1."
         : `One-hot: every further lead lowers the loss, the minimum is at infinity. Smoothed: it is at log((1−ε+ε/N)/(ε/N)) = ${number(two.optimum_lead)}, where the confidence is 1−ε+ε/N = ${probability(two.optimum_confidence)}. ${advice}`);

@@ -21,6 +21,7 @@ from model.pets import test_halves as halves_of  # its own name would make pytes
 
 NONE, TEMPERATURE, PLATT, ISOTONIC = CURES = ("none", "temperature", "platt", "isotonic")
 TEMPERATURES = (0.01, 100.0)
+TIE_BREAK = 1e-10
 PROBABILITY_DECIMALS = 12  # isotonic: probabilities that agree this far are one point
 NORMS = tuple(range(1, 11))  # Cattelan & Silva 2024 try up to 8
 
@@ -57,14 +58,19 @@ class Platt:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A rising curve of each class's probability, renormalised (Zadrozny & Elkan 2002)."""
+    """A rising curve of each class's probability, renormalised (Zadrozny & Elkan 2002).
+
+    Its steps make ties, even of all classes at 0, which become uniform. Among equals the class that
+    was more probable before stays so, by one part in 10¹⁰.
+    """
 
     curves: tuple[tuple[Floats, Floats], ...]  # of each class: (m,) probabilities before, after
 
     def apply(self, logits: Floats) -> Floats:
         before = softmax(logits).round(PROBABILITY_DECIMALS)
         columns = [np.interp(before[..., k], *curve) for k, curve in enumerate(self.curves)]
-        return renormalise(np.stack(columns, axis=-1))
+        cured = renormalise(np.stack(columns, axis=-1))
+        return renormalise(cured * (1 + TIE_BREAK * softmax(logits)))
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -246,9 +252,10 @@ class TrackRecord:
 
     @property
     def sentence(self) -> str:
+        verb = "was" if self.right == 1 else "were"
         return (
             f"Of the {self.photos:,} test photos that it rated between {self.low:.1%} and "
-            f"{self.high:.1%}, {self.right:,} were right ({self.share.value:.0%}; "
+            f"{self.high:.1%}, {self.right:,} {verb} right ({self.share.value:.0%}; "
             f"95% interval {self.share.low:.0%} to {self.share.high:.0%})."
         )
 

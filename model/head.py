@@ -551,11 +551,15 @@ def geometry_sentence(both: tuple[Projection, Projection]) -> str:
         way = "falls" if after < before else "rises"
         return f"{way} from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)"
 
-    tighter = (smoothed_three < three, smoothed_all < all_of)
+    # Judged as written: what looks equal counts as no tighter.
+    tighter = (
+        round(smoothed_three, 2) < round(three, 2),
+        round(smoothed_all, 2) < round(all_of, 2),
+    )
     verdict = {
         (True, True): "Both say that smoothing made the clusters tighter, as in the paper.",
-        (False, False): "Neither says that smoothing made the clusters tighter, as the paper shows "
-        "for its networks.",
+        (False, False): "Neither says that smoothing made the clusters tighter, unlike in the "
+        "paper.",
         (True, False): "These three are tighter, as in the paper; all breeds together are not.",
         (False, True): "All breeds together are tighter, as in the paper; these three are not.",
     }[tighter]

@@ -254,7 +254,9 @@ def number(name: str, value: float) -> str:
     """A score as it is written: percent, signed points or four decimals."""
     if name == "overconfidence":
         return points(value)
-    return f"{value:.1%}" if SCORES[name].percent else f"{value:.4f}".replace("-", "−")
+    if SCORES[name].percent:
+        return f"{value:.1%}"
+    return f"{round(value, 4) + 0.0:.4f}".replace("-", "−")
 
 
 def span(name: str, interval: Interval) -> str:
@@ -298,6 +300,8 @@ def on_confidence(lab: Lab, classifier: int) -> str:
         effect = "leaves that so" if direction(after) == 0 else "spoils that"
     elif direction(after) == 0:
         effect = "repairs it"
+    elif direction(after) != direction(before):
+        effect = "overshoots"
     elif abs(after.value) < abs(before.value):
         effect = "mends part of it"
     else:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
+import pickle
 import random
 import time
 from collections.abc import Iterable
@@ -105,7 +105,7 @@ class Journal(Callback):
 
 
 class Run:
-    """The files of one run beside its checkpoint: history, and state to resume from."""
+    """The files of one run beside its checkpoint: history, and the state to resume from."""
 
     HEADER = ("phase", "epoch", "train_loss", "valid_loss", "valid_error", "seconds")
 
@@ -113,37 +113,53 @@ class Run:
         self.settings = settings
         self.history = out.with_suffix(".history.csv")
         self.state = out.with_suffix(".state.pth")
-        self.position = out.with_suffix(".state.json")
         self.rows: list[list[Any]] = []
         self.phase, self.next_epoch = 0, 0
         out.parent.mkdir(parents=True, exist_ok=True)
 
-    def resume(self) -> bool:
-        """Whether an unfinished run with the same settings was found and its position taken."""
-        if not (self.position.is_file() and self.state.is_file()):
-            return False
-        saved = json.loads(self.position.read_text())
-        if saved["settings"] != self.settings:
-            raise SystemExit(
-                f"{self.position} belongs to a run with other settings. Delete it to start anew, "
-                "or repeat its flags to go on with it."
+    def resume(self) -> dict[str, Any] | None:
+        """What an unfinished run with the same settings saved last (``model``, ``opt``), if any.
+
+        Raises:
+            SystemExit: the unfinished run had other settings, or its file is damaged.
+        """
+        if not self.state.is_file():
+            return None
+        try:
+            saved = torch.load(self.state, weights_only=False)
+            if saved["settings"] != self.settings:
+                raise SystemExit(
+                    f"{self.state} belongs to a run with other settings. Delete it to start anew, "
+                    "or repeat its flags to go on with it."
+                )
+            self.rows, self.phase, self.next_epoch = (
+                saved[name] for name in ("rows", "phase", "next_epoch")
             )
-        self.rows, self.phase, self.next_epoch = saved["rows"], saved["phase"], saved["next_epoch"]
-        return True
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise SystemExit(
+                f"{self.state} is damaged ({error}). Delete it to start anew."
+            ) from None
+        return saved
 
     def finish_epoch(self, learn: Learner, phase: int, epoch: int, row: list[Any]) -> None:
+        """Write the history and, in one file that appears whole or not at all, the state."""
         self.rows.append(row)
         unfinished = self.state.with_suffix(".unfinished")
-        torch.save({"model": learn.model.state_dict(), "opt": learn.opt.state_dict()}, unfinished)
+        saved = {
+            "settings": self.settings,
+            "rows": self.rows,
+            "phase": phase,
+            "next_epoch": epoch + 1,
+            "model": learn.model.state_dict(),
+            "opt": learn.opt.state_dict(),
+        }
+        torch.save(saved, unfinished)
         unfinished.replace(self.state)
-        place = {"settings": self.settings, "phase": phase, "next_epoch": epoch + 1}
-        self.position.write_text(json.dumps(place | {"rows": self.rows}))
         with self.history.open("w", newline="") as file:
             csv.writer(file).writerows([self.HEADER, *self.rows])
 
     def close(self) -> None:
         self.state.unlink(missing_ok=True)
-        self.position.unlink(missing_ok=True)
 
 
 def head(features: int) -> nn.Sequential:
@@ -194,24 +210,21 @@ def learner(dls: DataLoaders, args: argparse.Namespace) -> Learner:
 
 def fit(learn: Learner, args: argparse.Namespace, run: Run) -> None:
     """Both phases, from wherever ``run`` stands."""
-    resumed = run.resume()
+    saved = run.resume()
+    if saved is not None:  # also where only the last fit of the head is left to do
+        learn.model.load_state_dict(saved["model"])
     phases: Iterable[tuple[int, float | np.ndarray]] = (
         (args.head_epochs, args.head_lr),
         (args.epochs, np.array([args.body_lr / 4, args.body_lr, args.head_lr / 4])),
     )
     for phase, (epochs, lr) in enumerate(phases):
-        if phase < run.phase or (phase == run.phase and run.next_epoch >= epochs):
+        start = run.next_epoch if phase == run.phase else 0
+        if phase < run.phase or start >= epochs:
             continue
         learn.freeze() if phase == 0 else learn.unfreeze()
         learn.create_opt()
-        start = 0
-        if resumed and phase == run.phase:
-            saved = torch.load(run.state, weights_only=False)
-            learn.model.load_state_dict(saved["model"])
+        if saved is not None and start > 0:
             learn.opt.load_state_dict(saved["opt"])
-            start = run.next_epoch
-        elif resumed and phase == run.phase + 1:
-            learn.model.load_state_dict(torch.load(run.state, weights_only=False)["model"])
         callbacks = [Seeded(args.seed, phase), Journal(run, phase, start)]
         if phase == 0:
             callbacks.append(BnFreeze())

@@ -20,6 +20,14 @@ from playwright.sync_api import Browser, Error, sync_playwright
 from model.pets import BREEDS
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Without these Chromium asks its maker's hosts at every start, and a container gives it no sandbox.
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +53,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = os.environ | {
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("uploads")),
-        "GRADIO_ANALYTICS_ENABLED": "False",
     }
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -74,7 +81,7 @@ def browser() -> Iterator[Browser]:
         try:
             instance = playwright.chromium.launch(
                 executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
-                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+                args=QUIET,
             )
         except Error as problem:
             pytest.skip(f"needs Chromium: run `playwright install chromium` ({problem.message})")

@@ -328,6 +328,18 @@ def test_cures_give_distributions(evaluation: Evaluation, cures: Cures) -> None:
     np.testing.assert_array_equal(cures.crossed(NONE), calibration.softmax(evaluation.logits))
 
 
+def test_isotonic_ties_keep_the_order_before() -> None:
+    """Flat curves call all classes equal, curves at 0 make a photo uniform: no new answer."""
+    flat = calibrators.Isotonic(((np.array([0.0, 1.0]), np.array([0.4, 0.4])),) * 3)
+    zero = calibrators.Isotonic(((np.array([0.0, 1.0]), np.zeros(2)),) * 3)
+    logits = np.array([[0.0, 1.0, 2.0], [0.3, 0.1, 0.2]])
+    for calibrator in (flat, zero):
+        cured = calibrator.apply(logits)
+        np.testing.assert_allclose(cured, 1 / 3, atol=1e-9)
+        np.testing.assert_allclose(cured.sum(axis=-1), 1, atol=1e-12)
+        np.testing.assert_array_equal(cured.argmax(axis=-1), logits.argmax(axis=-1))
+
+
 def test_temperature_keeps_the_order_and_changed_answers_are_told(
     evaluation: Evaluation, cures: Cures
 ) -> None:

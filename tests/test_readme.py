@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from model import evaluate
+from model import evaluate, head
 from model.network import CHECKPOINTS
 from tests.conftest import ROOT
 
@@ -29,6 +29,19 @@ def block(command: str) -> str:
 def test_results_are_those_of_metrics_json() -> None:
     metrics = json.loads((CHECKPOINTS / "metrics.json").read_text())
     assert block("python -m model.evaluate --metrics-only") == evaluate.table(metrics)
+
+
+def test_sweep_is_what_the_command_finds() -> None:
+    """Every number of the table, to what another processor's rounding may change."""
+    evaluation = evaluate.load()
+    *_, (_, swept) = head.sweep(evaluation.penultimate[0], evaluation.labels, head.Settings())
+    assert swept is not None
+    expected = f"{head.sweep_table(swept).markdown()}\n\n{head.sweep_sentence(swept)}"
+    number = re.compile(r"\d+\.\d+|\d+")
+    shown, found = block("python -m model.head"), number.findall(expected)
+    assert number.sub("#", shown) == number.sub("#", expected)
+    for ours, theirs in zip(number.findall(shown), found, strict=True):
+        assert float(ours) == pytest.approx(float(theirs), rel=0.02, abs=0.002)
 
 
 def test_front_matter() -> None:

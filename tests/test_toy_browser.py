@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
-import shutil
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 import torch
 
 from model.loss import LabelSmoothingCrossEntropy
 from model.toy import optimal_confidence, optimal_lead, smooth
+from tests.conftest import free_port
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-gr = pytest.importorskip("gradio")
-api = pytest.importorskip("playwright.sync_api")
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 TOY = "document.querySelector('.toy').toy"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +35,6 @@ def address() -> Iterator[str]:
     )
     yield url
     demo.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path).exists()
-        path = None if own else shutil.which("chromium") or shutil.which("google-chrome")
-        if not own and path is None:
-            pytest.skip("there is no Chromium: run `playwright install chromium`")
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield browser
-        browser.close()
 
 
 class Visit:

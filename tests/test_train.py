@@ -45,9 +45,9 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_pets: Path, init: Path) -
     whole, parts = folder / "whole.safetensors", folder / "parts.safetensors"
     subprocess.run(command(tiny_pets, init, whole, *epochs), cwd=ROOT, check=True, timeout=300)
     process = subprocess.Popen(command(tiny_pets, init, parts, *epochs), cwd=ROOT)
-    position = parts.with_suffix(".state.json")
+    history = parts.with_suffix(".history.csv")
     deadline = time.monotonic() + 200
-    while '"phase": 1' not in (position.read_text() if position.exists() else ""):
+    while "whole" not in (history.read_text() if history.exists() else ""):
         assert process.poll() is None, "the run ended before it could be interrupted"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -64,7 +64,7 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_pets: Path, init: Path) -
         [row["train_loss"] for row in histories[0]]
     ]
     assert len(histories[0]) == 4
-    assert not position.exists(), "a finished run leaves no state behind"
+    assert not parts.with_suffix(".state.pth").exists(), "a finished run leaves no state behind"
 
     # Every weight has been trained: none is as it was initialised.
     initial = torch.load(init, weights_only=True)
@@ -80,10 +80,29 @@ def test_interrupted_and_resumed_is_uninterrupted(tiny_pets: Path, init: Path) -
 def test_other_flags_do_not_resume(tiny_pets: Path, init: Path) -> None:
     out = tiny_pets / "run.safetensors"
     run = train.Run(out, {"epsilon": "0.1"})
-    run.state.touch()
-    run.position.write_text('{"settings": {"epsilon": "0"}, "phase": 0, "next_epoch": 1}')
+    torch.save({"settings": {"epsilon": "0"}}, run.state)
     with pytest.raises(SystemExit, match="other settings"):
         run.resume()
+    run.state.write_bytes(run.state.read_bytes()[:100])
+    with pytest.raises(SystemExit, match="damaged"):
+        run.resume()
+
+
+def test_killed_after_the_last_epoch_keeps_what_was_trained(
+    tiny_pets: Path, init: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left to train, but the head's last fit and the file: they use the trained body."""
+    out, kept = tiny_pets / "run.safetensors", tiny_pets / "kept.pth"
+    flags = command(tiny_pets, init, out, "--head-epochs", "1", "--epochs", "1")
+    monkeypatch.setattr(sys, "argv", flags[flags.index("model.train") :])
+    monkeypatch.setattr(train.Run, "close", lambda run: run.state.rename(kept))
+    train.main()
+    trained = load_file(out)
+    out.unlink()
+    kept.rename(out.with_suffix(".state.pth"))
+    train.main()
+    resumed = load_file(out)
+    assert all(torch.equal(trained[key], resumed[key]) for key in trained)
 
 
 def epoch(dls: DataLoaders, seed: int, phase: int, epoch: int) -> list[torch.Tensor]:
@@ -105,10 +124,36 @@ def test_batches_follow_from_the_seed_alone(tiny_pets: Path) -> None:
     assert not torch.equal(first[0], epoch(loaders[0], 2, 1, 4)[0])
 
 
-def test_holdout_is_a_fifth_and_never_trained_on(pets_root: Path) -> None:
+def test_holdout_is_a_fifth(pets_root: Path) -> None:
     photos = pets.official_split(pets_root, "trainval")
     held_out = train.held_out(photos)
     assert abs(held_out.mean() - 0.2) < 0.01
+
+
+@pytest.mark.parametrize("more", [[], ["--holdout"]])
+def test_no_held_out_or_test_photo_reaches_training(
+    tiny_pets: Path, init: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    """What the command hands to its loaders: trainval alone, and the held-out part to report on."""
+    handed: list[list[pets.Photo]] = []
+
+    def stop(learned: list[pets.Photo], reported: list[pets.Photo], **_: object) -> None:
+        handed.extend([learned, reported])
+        raise InterruptedError
+
+    flags = command(tiny_pets, init, tiny_pets / "run.safetensors", *more)
+    monkeypatch.setattr(sys, "argv", flags[flags.index("model.train") :])
+    monkeypatch.setattr(pets, "dataloaders", stop)
+    with pytest.raises(InterruptedError):
+        train.main()
+    learned, reported = ({photo.path for photo in photos} for photos in handed)
+    trainval = pets.official_split(tiny_pets, "trainval")
+    assert learned | reported == {photo.path for photo in trainval}
+    assert not learned & reported
+    test = {photo.path for photo in pets.official_split(tiny_pets, "test")}
+    assert not test & (learned | reported)
+    held_out = train.held_out(trainval) if more else np.zeros(len(trainval), dtype=bool)
+    assert reported == {p.path for p, out in zip(trainval, held_out, strict=True) if out}
 
 
 def test_help_names_every_default() -> None:

@@ -28,7 +28,8 @@ PRIVATE: dict[str, Any] = {
 }
 
 TABLE_STYLE = """
-table { border-collapse: collapse; width: 100%; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: 0.95rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: 0.35rem; text-align: right; vertical-align: top; line-height: 1.3;
   border-bottom: 1px solid var(--border-color-primary); color: var(--body-text-color); }
 th { font-weight: 600; vertical-align: bottom; }
@@ -114,7 +115,7 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     lab = Lab(evaluation, cures)
     tab = enclosing_tab()
     root = Context.root_block
-    drawn = gr.State(False)
+    drawn, written = gr.State(False), gr.State(False)
 
     gr.Markdown("## What is a confidence worth?")
     story = gr.Markdown("Measuring both classifiers on the test photos …")
@@ -188,36 +189,34 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
             return gr.skip()
         return True, *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
 
-    def write(drawn: bool, percent: float) -> tuple[str, str, str, str, str, str, go.Figure] | dict:
-        if drawn:
+    def write(written: bool) -> tuple[bool, str, str, str, str, str] | dict:
+        if written:
             return gr.skip()
         return (
+            True,
             "\n\n".join(report.story(lab)),
             html(report.score_table(lab)),
             html(report.cure_table(lab, 0)),
             html(report.cure_table(lab, 1)),
             html(report.halves_table(lab)),
-            *declining(lab, percent),
         )
 
     opened = tab.select if tab is not None else root.load if root is not None else None
     if opened is None:
         raise ValueError("Call build inside a gr.Blocks context.")
     settings = [cure, bins, binning]
+    # What draws the same figures waits in one line, so that the latest setting is drawn last.
+    in_line = PRIVATE | {"concurrency_id": "calibration", "concurrency_limit": 1}
     # The figures need no bootstrap: they come first, the words when they are ready.
     opened(
-        write,
-        [drawn, declined],
-        [story, scores, *tables, remainder, curves],
-        api_name="calibration_words",
-        **PRIVATE,
+        write, written, [written, story, scores, *tables], api_name="calibration_words", **PRIVATE
     )
     opened(
         draw,
         [drawn, *settings],
         [drawn, *reliability, *histogram],
         api_name="calibration_figures",
-        **PRIVATE,
+        **in_line,
     )
 
     def redraw(cure: str, bins: float, binning: str) -> tuple[go.Figure, go.Figure]:
@@ -232,10 +231,15 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
         return declining(lab, percent)
 
     # While a redraw is under way the latest setting waits, those between are skipped.
-    latest = PRIVATE | {"trigger_mode": "always_last"}
+    latest = in_line | {"trigger_mode": "always_last"}
     bins.change(redraw, settings, reliability, api_name="calibration_bins", **latest)
     binning.change(redraw, settings, reliability, api_name="calibration_binning", **latest)
     cure.change(recure, settings, [*reliability, *histogram], api_name="calibration_cure", **latest)
-    declined.change(
-        decline, declined, [remainder, curves], api_name="calibration_decline", **latest
+    gr.on(
+        [opened, declined.change],
+        decline,
+        declined,
+        [remainder, curves],
+        api_name="calibration_decline",
+        **PRIVATE | {"trigger_mode": "always_last"},
     )

@@ -23,7 +23,7 @@ from model.pets import BREEDS
 from model.tabs.calibration import TABLE, enclosing_tab, html
 from model.tabs.classify import PhotoStates
 
-CURVES = 2  # drawn before the last; each keeps the browser busy for a tenth of a second
+CURVES = 2  # drawn before the last; each takes the browser time that the result then waits for
 VISITORS = 4  # trainings at once; more wait a moment
 LABELS = {"norm": "Norm of the logits", **{n: report.SCORES[n].label for n in head.SCORES}}
 ROWS = (*head.SCORES, "norm")
@@ -163,8 +163,8 @@ def sweep_figure(swept: head.Sweep) -> go.Figure:
 
 def geometry(evaluation: Evaluation, *chosen: str) -> tuple[str, go.Figure, go.Figure]:
     """What the clusters of three breeds measure, and both classifiers' pictures of them."""
-    indices = [BREEDS.index(breed) for breed in chosen]
     try:
+        indices = [BREEDS.index(breed) for breed in chosen]
         first, second = (
             head.project(evaluation, k, (indices[0], indices[1], indices[2])) for k in (0, 1)
         )
@@ -290,7 +290,8 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         "are the breeds' means. It is figure 1 of [Müller, Kornblith & Hinton "
         "2019](https://arxiv.org/abs/1906.02629) for our pair, without their training photos: "
         "only test activations are kept. Each picture has its own scale. The breeds to begin with "
-        "are the two most often mistaken for one another, and one far from both.",
+        "are the two that the classifiers confuse most (by the mean probability that photos of one "
+        "give the other), and one far from both.",
         elem_classes="hint",
     )
 

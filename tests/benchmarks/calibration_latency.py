@@ -96,7 +96,8 @@ def main() -> None:
     demo.close()
     for name in work:
         print(
-            f"change of {name}: server median {work[name][0]:6.1f} ms, 95% {work[name][1]:6.1f} ms; "
+            f"change of {name}: server median {work[name][0]:6.1f} ms, "
+            f"95% {work[name][1]:6.1f} ms; "
             f"round trip median {trips[name][0]:6.1f} ms, 95% {trips[name][1]:6.1f} ms"
         )
     if max(median for median, _ in work.values()) > TARGET:
