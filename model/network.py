@@ -81,6 +81,7 @@ def predict(
     *,
     batch_size: int = 32,
     bf16: bool = False,
+    mirrored: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Logits ``(n, 37)`` and penultimate activations ``(n, D)`` of photos, with a progress bar.
 
@@ -90,6 +91,7 @@ def predict(
         size: side of the evaluation square, pixels.
         batch_size: photos at a time.
         bf16: faster and less exact, for activations that are only learned from.
+        mirrored: swap left and right.
     """
     from fastprogress.fastprogress import progress_bar
 
@@ -99,6 +101,7 @@ def predict(
     logits, features = [], []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for images in progress_bar(batches, total=-(-len(photos) // batch_size)):
+            images = images.flip(-1) if mirrored else images
             batch_logits, batch_features = classifier(images.to(device))
             logits.append(batch_logits.float().cpu())
             features.append(batch_features.float().cpu())

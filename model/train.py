@@ -283,13 +283,21 @@ def finish(
     photos: list[pets.Photo],
     args: argparse.Namespace,
 ) -> None:
-    """Average the body with its initialisation, and fit the head anew to the averaged body."""
+    """Average the body with its initialisation, and fit the head anew to the averaged body.
+
+    The head learns from every photo and its mirror image.
+    """
     resnet = classifier.resnet
     body = nn.Sequential(*[child for name, child in resnet.named_children() if name != "fc"])
     average(body, initial, args.share)
-    _, features = network.predict(classifier, photos, args.image_size, bf16=not args.fp32)
-    labels = torch.tensor([photo.label for photo in photos])
-    weight, bias = fit_head(features, labels, args.epsilon, args.head_decay)
+    views = [
+        network.predict(classifier, photos, args.image_size, bf16=not args.fp32, mirrored=mirrored)[
+            1
+        ]
+        for mirrored in (False, True)
+    ]
+    labels = torch.tensor([photo.label for photo in photos]).repeat(len(views))
+    weight, bias = fit_head(torch.cat(views), labels, args.epsilon, args.head_decay)
     with torch.no_grad():
         resnet.fc.weight.copy_(weight)
         resnet.fc.bias.copy_(bias)
@@ -344,7 +352,7 @@ def parser() -> argparse.ArgumentParser:
     add("--min-scale", type=float, default=0.35, help="least share of a photo that a crop covers")
     add("--image-size", type=int, default=256, help="side of the square for evaluation, pixels")
     add("--share", type=float, default=0.5, help="of the way from the initial body to the trained")
-    add("--head-decay", type=float, default=1e-3, help="L2 penalty of the head's last fit")
+    add("--head-decay", type=float, default=1e-2, help="L2 penalty of the head's last fit")
     add("--holdout", action="store_true", help="train on 4/5 of trainval, report on the rest")
     add("--seed", type=int, default=0, help="of every random number")
     add("--workers", type=int, default=0, help="loader processes")
