@@ -565,10 +565,72 @@
       <p data-text="training"></p>
     </section>`;
 
+  /** What stands on the page from the start, in Chinese. What the numbers say stays English. */
+  const CHINESE = {
+    "Controls": "控制",
+    "smoothing": "平滑",
+    "ε as a number, 0 to 1": "ε 的数值，0 到 1",
+    "1 · label forgotten": "1 · 忘掉标签",
+    "N classes": "类别数 N",
+    "Number of classes": "类别数",
+    "Number of classes, 2 to 50": "类别数，2 到 50",
+    "True class": "真实类别",
+    "Confident, right": "自信且正确",
+    "Confident, wrong": "自信但错误",
+    "Undecided": "犹豫不决",
+    "Random": "随机",
+    "Reset": "重置",
+    "Copy link": "复制链接",
+    "yours to move": "由您拖动",
+    "Drag a bar, or focus one: ↑ ↓ move it, ← → change class, Enter makes it the true class.":
+      "拖动一根条，或选中它：↑ ↓ 移动，← → 换类别，回车把它设为真实类别。",
+    "The logits as numbers": "logits 的数值",
+    "target": "目标",
+    "loss": "损失",
+    "Smoothed": "平滑",
+    "Target": "目标",
+    "and softmax": "与 softmax",
+    "Gradient on each logit, p − q": "每个 logit 的梯度，p − q",
+    "How far should the true class lead?": "真实类别应该领先多少？",
+    "Loss against the lead of the true-class logit over equal others;":
+      "损失随真实类别 logit 的领先量而变（其余 logits 相等）；",
+    "and": "与",
+    "smoothed": "平滑",
+    ". The dots are your logits.": "。圆点是您的 logits。",
+    "Let it train": "开始训练",
+    "Train again": "再训练一次",
+    "Go on": "继续",
+    "Pause": "暂停",
+    "Training": "训练",
+    "+1 step": "+1 步",
+    "Rewind": "倒回",
+    "Step size": "步长",
+    "Gradient descent on your logits under both losses. Above: the true class's confidence against the step (logarithmic); dashes mark the smoothed optimum. Below: the logits now.":
+      "在两种损失下对您的 logits 做梯度下降。上：真实类别的置信度随步数（对数坐标）的变化，虚线是平滑的最优值。下：现在的 logits。",
+  };
+
+  /** `text` in the page's language. */
+  const worded = (text) =>
+    document.documentElement.lang.startsWith("zh") ? (CHINESE[text] ?? text) : text;
+
+  /** Put everything below `root` into the page's language. */
+  function translate(root) {
+    const nodes = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (nodes.nextNode()) {
+      const text = nodes.currentNode.textContent;
+      const key = text.trim().replace(/\s+/g, " ");
+      if (worded(key) !== key) nodes.currentNode.textContent = text.replace(text.trim(), worded(key));
+    }
+    for (const node of root.querySelectorAll("[aria-label]")) {
+      node.setAttribute("aria-label", worded(node.getAttribute("aria-label")));
+    }
+  }
+
   /** Put a toy into `root`, an element of class "toy". Mounting twice changes nothing. */
   function mount(root) {
     if (root.toy) return root.toy;
     root.innerHTML = `<div class="sheet">${SKELETON}</div>`;
+    translate(root);
     const find = (selector) => root.querySelector(selector);
     const stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -758,7 +820,7 @@
         ? `Both start at your logits: confidence ${probability(one[0])}, lead ${number(one[1])}.`
         : `After ${training.step.toLocaleString("en")} ${training.step === 1 ? "step" : "steps"} of size ${state.stepSize}: one-hot confidence ${probability(one[0])}, lead ${number(one[1])}${state.epsilon === 0 ? "; smoothed the same, since ε = 0" : `, running away; smoothed confidence ${probability(two[0])}, lead ${number(two[1])}, ${settled ? "settled at its optimum" : `bound for ${probability(best.optimum_confidence)} and ${number(best.optimum_lead)}`}`}.`);
       const play = find('[data-action="play"]');
-      const caption = playing ? "Pause" : training.finished ? "Train again" : training.step ? "Go on" : "Let it train";
+      const caption = worded(playing ? "Pause" : training.finished ? "Train again" : training.step ? "Go on" : "Let it train");
       if (play.textContent !== caption) play.textContent = caption;
       find('[data-action="step"]').disabled = training.finished;
       find('[data-action="rewind"]').disabled = training.step === 0;

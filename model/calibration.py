@@ -7,7 +7,7 @@ resamples, which are scored all at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,11 +76,6 @@ def nll(probabilities: Floats, labels: Ints) -> float:
 def brier(probabilities: Floats, labels: Ints) -> float:
     """Brier score (1950): the mean squared distance to the one-hot target, from 0 to 2."""
     return float(losses(probabilities, labels)["brier"].mean())
-
-
-def mean_confidence(probabilities: Floats, labels: Ints) -> float:
-    """The mean of the largest probability."""
-    return float(losses(probabilities, labels)["mean_confidence"].mean())
 
 
 # By confidence: binned, smoothed, ranked.
@@ -236,14 +231,7 @@ def classwise_ece(probabilities: Floats, labels: Ints, bins: int = BINS) -> floa
 
 # Intervals.
 
-# What `metrics.json` holds, as functions of probabilities and labels.
-SCORES: dict[str, Callable[[Floats, Ints], float]] = {
-    "error": error,
-    "nll": nll,
-    "brier": brier,
-    "ece": ece,
-    "mean_confidence": mean_confidence,
-}
+SCORES = ("error", "nll", "brier", "ece", "mean_confidence")  # what `metrics.json` holds
 
 OF_TOP1: dict[str, Callable[[Floats, Floats], Floats]] = {
     "ece": ece_of_top1,
@@ -263,32 +251,19 @@ def score(name: str, probabilities: Floats, labels: Ints) -> float:
     return float(losses(probabilities, labels)[name].mean())
 
 
-def bootstrap(
-    score: Callable[[Floats, Ints], float],
-    probabilities: Floats,
-    labels: Ints,
-    resamples: int = RESAMPLES,
-    seed: int = BOOTSTRAP_SEED,
-) -> Interval:
-    """A score with its bootstrap interval (Efron 1979): photos drawn with replacement."""
-    values = [
-        score(probabilities[draw], labels[draw]) for draw in draws(len(labels), resamples, seed)
-    ]
-    return interval(score(probabilities, labels), np.array(values))
-
-
 def draws(n: int, resamples: int = RESAMPLES, seed: int = BOOTSTRAP_SEED) -> Ints:
     """Which of n photos are in each bootstrap resample ``(resamples, n)``."""
     return np.random.default_rng(seed).integers(n, size=(resamples, n))
 
 
 def resampled(
-    names: list[str], probabilities: Floats, labels: Ints, drawn: Ints
+    names: Sequence[str], probabilities: Floats, labels: Ints, drawn: Ints
 ) -> dict[str, Floats]:
     """The named scores of every resample: ``(resamples,)`` each, for ``drawn`` ``(resamples, n)``.
 
-    The same numbers as ``bootstrap`` finds one by one, but all at once, which is faster. Two
-    classifiers scored on the same ``drawn`` can be compared in pairs.
+    The bootstrap (Efron 1979): photos drawn with replacement. All resamples are scored at once,
+    which is far faster than one by one. Two classifiers scored on the same ``drawn`` can be
+    compared in pairs.
     """
     n = len(labels)
     confidence, right = top1(probabilities, labels)

@@ -240,6 +240,14 @@ def kept(method: Method) -> Method:
     return once  # type: ignore[return-value]
 
 
+TRACK_RECORDS = tuple(
+    "Of the {photos:,} test photos that it rated between {low:.1%} and {high:.1%}, {right:,} "
+    + verb
+    + " right ({share:.0%}; 95% interval {below:.0%} to {above:.0%})."
+    for verb in ("were", "was")
+)
+
+
 @dataclass(frozen=True)
 class TrackRecord:
     """How often test photos of about the same confidence were right."""
@@ -251,13 +259,21 @@ class TrackRecord:
     share: Interval  # right / photos, 95 % Wilson interval
 
     @property
-    def sentence(self) -> str:
-        verb = "was" if self.right == 1 else "were"
-        return (
-            f"Of the {self.photos:,} test photos that it rated between {self.low:.1%} and "
-            f"{self.high:.1%}, {self.right:,} {verb} right ({self.share.value:.0%}; "
-            f"95% interval {self.share.low:.0%} to {self.share.high:.0%})."
+    def template(self) -> str:
+        """Which of ``TRACK_RECORDS`` is said of it."""
+        return TRACK_RECORDS[self.right == 1]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """What ``template`` has places for."""
+        share = {"share": self.share.value, "below": self.share.low, "above": self.share.high}
+        return {"photos": self.photos, "right": self.right, "low": self.low, "high": self.high} | (
+            share
         )
+
+    @property
+    def sentence(self) -> str:
+        return self.template.format(**self.values)
 
 
 def track_record(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,26 +103,55 @@ def load(path: Path = CHECKPOINTS / "evaluation.npz") -> Evaluation:
                     for name in PAIR
                 ),
             )
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        fits = fits_together(evaluation)
+    except Exception as problem:  # a damaged archive makes zipfile, zlib or NumPy raise anything
         raise ValueError(f"{path} is damaged: {problem}. {remedy}") from problem
-    n = len(evaluation.labels)
-    shapes_fit = evaluation.logits.shape == (2, n, len(pets.BREEDS)) and len(evaluation.names) == n
-    if not shapes_fit or not np.isfinite(evaluation.logits).all():
-        raise ValueError(f"{path} does not hold the logits of our 37 breeds. {remedy}")
+    if not fits:
+        raise ValueError(
+            f"{path} does not hold the logits and activations of our 37 breeds. {remedy}"
+        )
     return evaluation
+
+
+def fits_together(evaluation: Evaluation) -> bool:
+    """Whether all arrays have the shapes and types they must have, and hold numbers alone."""
+    n, classes = evaluation.labels.size, len(pets.BREEDS)
+    numbers = [evaluation.logits]
+    shapes = [(evaluation.logits, (2, n, classes)), (evaluation.names, (n,))]
+    shapes.append((evaluation.labels, (n,)))
+    for penultimate in evaluation.penultimate:
+        size, kept = penultimate.rotation.shape
+        shapes += [
+            (penultimate.features, (n, kept)),
+            (penultimate.mean, (size,)),
+            (penultimate.templates, (classes, kept)),
+            (penultimate.bias, (classes,)),
+        ]
+        numbers += vars(penultimate).values()
+    return (
+        all(array.shape == shape for array, shape in shapes)
+        and all(np.issubdtype(a.dtype, np.floating) and np.isfinite(a).all() for a in numbers)
+        and np.issubdtype(evaluation.labels.dtype, np.integer)
+        and evaluation.names.dtype.kind == "U"
+        and bool(np.isin(evaluation.labels, np.arange(classes)).all())
+        and n > 0
+    )
 
 
 def metrics(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
     """What ``metrics.json`` holds: for each classifier each score with its interval."""
-    return {
-        name: {
-            score: calibration.bootstrap(
-                function, calibration.softmax(logits), evaluation.labels
+    labels, drawn = evaluation.labels, calibration.draws(len(evaluation.labels))
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for name, logits in zip(PAIR, evaluation.logits, strict=True):
+        probabilities = calibration.softmax(logits)
+        spread = calibration.resampled(calibration.SCORES, probabilities, labels, drawn)
+        result[name] = {
+            score: calibration.interval(
+                calibration.score(score, probabilities, labels), spread[score]
             )._asdict()
-            for score, function in calibration.SCORES.items()
+            for score in calibration.SCORES
         }
-        for name, logits in zip(PAIR, evaluation.logits, strict=True)
-    }
+    return result
 
 
 def table(scores: dict[str, dict[str, dict[str, float]]]) -> str:

@@ -155,14 +155,16 @@ def load(path: Path) -> tuple[Classifier, Metadata]:
         with safe_open(path, framework="pt") as file:
             metadata = Metadata.from_strings(file.metadata() or {})
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        if not (0 <= metadata.epsilon <= 1 and 1 <= metadata.image_size <= 2048):
+            raise ValueError("its epsilon or image size is out of range")
         resnet = build(metadata.arch)
         shapes = {key: tensor.shape for key, tensor in state.items()}
         if shapes != {key: tensor.shape for key, tensor in resnet.state_dict().items()}:
             raise ValueError(f"its layers are not those of a {metadata.arch}")
         resnet.load_state_dict(state)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
         raise ValueError(f"The checkpoint {path} is damaged: {error}. {remedy}") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is not a checkpoint of the Label Smoothing Lab: {error}. {remedy}"
         ) from error

@@ -310,8 +310,8 @@ def report(
     logits, _ = network.predict(classifier, photos, args.image_size, bf16=not args.fp32)
     probabilities = calibration.softmax(logits.numpy())
     labels = np.array([photo.label for photo in photos])
-    for name, score in calibration.SCORES.items():
-        print(f"held out {name}: {score(probabilities, labels):.4f}")
+    for name in calibration.SCORES:
+        print(f"held out {name}: {calibration.score(name, probabilities, labels):.4f}")
 
 
 def held_out(photos: list[pets.Photo]) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
 from model.pets import BREEDS
 
@@ -74,15 +74,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(timeout=30)
 
 
+def chromium(playwright: Playwright) -> Browser:
+    """Chromium, started."""
+    return playwright.chromium.launch(
+        executable_path=shutil.which("chromium") or shutil.which("chromium-browser"), args=QUIET
+    )
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium: the system's, or the one that `playwright install chromium` brought."""
     with sync_playwright() as playwright:
         try:
-            instance = playwright.chromium.launch(
-                executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
-                args=QUIET,
-            )
+            instance = chromium(playwright)
         except Error as problem:
             pytest.skip(f"needs Chromium: run `playwright install chromium` ({problem.message})")
         yield instance

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 from playwright.sync_api import Browser, Page, expect
 
 from model import pets
-from model.tabs.classify import examples
+from model.samples import examples
 from tests.test_classifier import PICTURE, encode
 
 
@@ -25,7 +30,7 @@ def photo(request: pytest.FixtureRequest) -> Path:
     try:
         root = request.getfixturevalue("pets_root")
     except pytest.skip.Exception:
-        return Path(examples()[0])
+        return examples()[1].path
     return pets.official_split(root, "test")[1234].path
 
 
@@ -72,6 +77,36 @@ def test_only_public_endpoints_are_offered(client: Client) -> None:
     assert set(offered) <= {"/classify", "/smooth"}
 
 
+def test_tools_say_what_they_do(server: str) -> None:
+    """The same two, and no others, are tools for language models (MCP)."""
+    content = base64.b64encode(examples()[0].path.read_bytes()).decode()
+    photo = f"data:image/png;base64,{content}"
+
+    async def ask() -> tuple[list, object, object]:
+        async with (
+            streamablehttp_client(f"{server}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            answer = await session.call_tool(
+                "smooth", {"logits": [2.0, 1.0, 0.0], "true_class": 0, "epsilon": 0.1}
+            )
+            return tools, answer, await session.call_tool("classify", {"photo": photo})
+
+    # In a thread of its own: the browser of other tests keeps an event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        tools, smoothed, classified = thread.submit(asyncio.run, ask()).result()
+    assert {tool.name for tool in tools} == {"classify", "smooth"}
+    for tool in tools:
+        assert len(tool.description) > 100
+        assert all(field.get("description") for field in tool.inputSchema["properties"].values())
+    assert not smoothed.isError
+    assert "gradient" in smoothed.content[0].text
+    assert not classified.isError, classified.content[0].text
+    assert "confidence" in classified.content[0].text
+
+
 @pytest.fixture
 def page(server: str, browser: Browser) -> Page:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -90,6 +125,9 @@ def page(server: str, browser: Browser) -> Page:
 
 
 def upload(page: Page, path: Path) -> None:
+    """Put a photo in the place of the one that stands there."""
+    page.get_by_label("Remove Image").first.click()
+    expect(page.locator("#verdict .empty")).to_be_visible(timeout=30_000)
     page.locator("#photo input[type=file]").set_input_files(path)
 
 
@@ -128,12 +166,10 @@ def test_a_bad_file_in_the_browser_loses_nothing(page: Page, photo: Path, tmp_pa
     points = page.locator("#verdict .points")
     expect(points).to_be_visible(timeout=60_000)
     before = points.inner_text()
-    page.get_by_label("Remove Image").first.click()
     bad = tmp_path / "cut.jpg"
     bad.write_bytes(encode(PICTURE, "JPEG")[:-60])
     upload(page, bad)
     expect(page.get_by_text("damaged or incomplete")).to_be_visible(timeout=30_000)
-    page.get_by_label("Remove Image").first.click()
     upload(page, photo)
     expect(points).to_have_text(before, timeout=60_000)
 

@@ -204,9 +204,6 @@ def test_all_resamples_at_once_equal_one_by_one() -> None:
     for name in EVERY_SCORE:
         slow = [calibration.score(name, probabilities[draw], labels[draw]) for draw in drawn]
         np.testing.assert_allclose(fast[name], slow, atol=1e-12, err_msg=name)
-    interval = calibration.interval(calibration.ece(probabilities, labels), fast["ece"])
-    one_by_one = calibration.bootstrap(calibration.ece, probabilities, labels, resamples=60)
-    assert one_by_one == pytest.approx(interval)
 
 
 def test_intervals_hold_their_value(evaluation: Evaluation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from model import evaluate, head
+from model import evaluate, head, samples
 from model.network import CHECKPOINTS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# What the Hub takes for the two colours of a Space's card.
+COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
 def block(command: str) -> str:
@@ -52,6 +57,10 @@ def test_front_matter() -> None:
     assert (ROOT / card.app_file).is_file()
     assert len(card.short_description) <= 60  # the Hub's limit
     assert card.license == "apache-2.0"
+    assert card.python_version == "3.11"  # the oldest that pyproject.toml checks for
+    assert {card.colorFrom, card.colorTo} <= COLORS
+    assert card.datasets == [samples.DATASET]
+    assert card.suggested_hardware == "cpu-basic"
 
 
 @pytest.mark.parametrize(
@@ -69,3 +78,19 @@ def test_client_example_runs(server: str, tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "my_pet.jpg")
     code = code.replace("http://127.0.0.1:7860", server)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+
+
+def test_curl_example_runs(server: str, tmp_path: Path) -> None:
+    from tests.test_classifier import PICTURE
+
+    if shutil.which("curl") is None or shutil.which("bash") is None:
+        pytest.skip("needs curl and bash")
+    (code,) = [c for c in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "curl" in c]
+    PICTURE.save(tmp_path / "my_pet.jpg")
+    code = "set -euo pipefail\n" + code.replace("http://127.0.0.1:7860", server)
+    run = subprocess.run(
+        ["bash", "-c", code], cwd=tmp_path, check=True, timeout=120, capture_output=True, text=True
+    )
+    assert run.stdout.count("event: complete") == 2, run.stdout + run.stderr
+    assert '"smoothed": {"breed": ' in run.stdout
+    assert '"gradient"' in run.stdout

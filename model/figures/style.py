@@ -12,6 +12,7 @@ UNSMOOTHED = "#D9632B"
 SMOOTHED = "#2F86C6"
 NEUTRAL = "#7A818C"
 COLORS = {"unsmoothed": UNSMOOTHED, "smoothed": SMOOTHED}
+FONT = "IBM Plex Sans, system-ui, PingFang SC, Microsoft YaHei, sans-serif"  # as on the page
 GRID = "rgba(128, 134, 145, 0.25)"
 
 
@@ -33,7 +34,7 @@ def apply(figure: go.Figure, *, height: int = 360, **layout: Any) -> go.Figure:
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": NEUTRAL, "size": 13},
+        font={"color": NEUTRAL, "size": 13, "family": FONT},
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hoverlabel={"namelength": -1},

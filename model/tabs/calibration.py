@@ -16,9 +16,13 @@ from model.calibrators import CURES, NONE, Cures
 from model.evaluate import PAIR, Evaluation
 from model.figures import calibration as figures
 from model.figures import style
+from model.pets import HALVES_SEED
 from model.report import CURE_LABELS, RANKINGS, Lab, Table
+from model.tabs import chinese_story
+from model.tabs import language as words
+from model.tabs.language import fixed, say
 
-WIDTH, MASS = "Equal width", "Equal mass"
+WIDTH, MASS = "width", "mass"
 DECLINED = 10  # percent, when the page opens
 NAMES = tuple(name.capitalize() for name in PAIR)
 PRIVATE: dict[str, Any] = {
@@ -47,17 +51,21 @@ td.marked > span { font-weight: 700; padding: 0 0.3em; border-radius: 0.3em; mar
 TABLE: dict[str, Any] = {"css_template": TABLE_STYLE, "apply_default_css": False}
 
 
-def html(table: Table) -> str:
-    """A table of the report in HTML."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
+def html(table: Table, language: str = words.ENGLISH) -> str:
+    """A table of the report in HTML, its words in the language where they are known."""
+    to = say(language, " to ")
+    head = "".join(
+        f'<th scope="col">{escape(say(language, text)) or "&nbsp;"}</th>' for text in table.header
+    )
     body = ""
     for row in table.rows:
         body += "<tr>"
         for cell in row:
             opening = '<td class="marked">' if cell.marked else "<td>"
-            narrow = escape(cell.small).replace(" to ", " to&nbsp;")  # an interval breaks once
+            narrow = escape(say(language, cell.small))
+            narrow = narrow.replace(" to ", to.rstrip() + "&nbsp;")  # an interval breaks once
             small = f"<small>{narrow}</small>" if cell.small else ""
-            body += f"{opening}<span>{escape(cell.text)}</span>{small}</td>"
+            body += f"{opening}<span>{escape(say(language, cell.text))}</span>{small}</td>"
         body += "</tr>"
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -87,12 +95,12 @@ def histograms(lab: Lab, cure: str) -> tuple[go.Figure, go.Figure]:
     return first, second
 
 
-def declining(lab: Lab, percent: float) -> tuple[str, go.Figure]:
+def declining(lab: Lab, percent: float, language: str = words.ENGLISH) -> tuple[str, go.Figure]:
     """What is left wrong when a percentage is declined, and the curves with that place marked."""
     risks = [[lab.ranking(k, by).risk for by in RANKINGS] for k in (0, 1)]
     share = percent / 100
     return (
-        html(report.decline_table(lab, share)),
+        html(report.decline_table(lab, share), language),
         figures.risk_coverage(risks, NAMES, RANKINGS, share),
     )
 
@@ -116,70 +124,104 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     tab = enclosing_tab()
     root = Context.root_block
     drawn, written = gr.State(False), gr.State(False)
+    language = words.current()
 
-    gr.Markdown("## What is a confidence worth?")
-    story = gr.Markdown("Measuring both classifiers on the test photos …")
-    with gr.Accordion("All scores, with 95% bootstrap intervals", open=True):
+    gr.Markdown(fixed("## What is a confidence worth?"))
+    story = gr.Markdown(fixed("Measuring both classifiers on the test photos …"))
+    with gr.Accordion(fixed("All scores, with 95% bootstrap intervals"), open=True):
         scores = gr.HTML(**TABLE)
         gr.Markdown(
-            "How to read this: lower is better, but for mean confidence, and confidence − "
-            "accuracy, which should be 0. Small print: what the score is, and the interval that "
-            f"{calibration.RESAMPLES:,} bootstrap resamples give it. Marked: lower than the "
-            "other classifier's by more than chance explains (95%, resampled in pairs)."
+            fixed(
+                "**How to read this.** Lower is better, but for mean confidence, and confidence − "
+                "accuracy, which should be 0. Small print: what the score is, and the interval "
+                "that {resamples:,} bootstrap resamples give it. Marked: lower than the other "
+                "classifier's by more than chance explains (95%, resampled in pairs).",
+                resamples=calibration.RESAMPLES,
+            ),
+            elem_classes="hint",
         )
 
-    gr.Markdown("## Does it keep its word?")
+    gr.Markdown(fixed("## Does it keep its word?"))
     with gr.Row():
         cure = gr.Radio(
-            [(CURE_LABELS[key], key) for key in CURES],
+            [(fixed(CURE_LABELS[key]), key) for key in CURES],
             value=NONE,
-            label="Cure after training",
+            label=fixed("Cure after training"),
             scale=4,
             min_width=280,
         )
-        bins = gr.Slider(1, 50, calibration.BINS, step=1, label="Bins", scale=2)
-        binning = gr.Radio([WIDTH, MASS], value=WIDTH, label="Bins of", scale=3)
+        bins = gr.Slider(1, 50, calibration.BINS, step=1, label=fixed("Bins"), scale=2)
+        binning = gr.Radio(
+            [(fixed("Equal width"), WIDTH), (fixed("Equal mass"), MASS)],
+            value=WIDTH,
+            label=fixed("Bins of"),
+            scale=3,
+        )
     with gr.Row():
-        reliability = [gr.Plot(show_label=False, min_width=260) for _ in PAIR]
+        reliability = [
+            gr.Plot(show_label=False, min_width=260, elem_id=f"reliability-{name}") for name in PAIR
+        ]
     gr.Markdown(
-        "How to read this: of the answers given with a confidence of 80%, 80% should be right: the "
-        "dotted diagonal. Below it the classifier is over-confident, above it under-confident. The "
-        "shaded band is each bin's 95% Wilson interval: a bin whose band touches the diagonal is "
-        "no evidence of either. Below: how many photos each bin holds. A cure is fitted on one "
-        "half of the test photos and shown on the other, both ways round."
+        fixed(
+            "**How to read this.** Of the answers given with a confidence of 80%, 80% should be "
+            "right: the dotted diagonal. Below it the classifier is over-confident, above it "
+            "under-confident. The shaded band is each bin's 95% Wilson interval: a bin whose band "
+            "touches the diagonal is no evidence of either. Below: how many photos each bin holds. "
+            "A cure is fitted on one half of the test photos and shown on the other, both ways "
+            "round."
+        ),
+        elem_classes="hint",
     )
     with gr.Row():
-        histogram = [gr.Plot(show_label=False, min_width=260) for _ in PAIR]
+        histogram = [
+            gr.Plot(show_label=False, min_width=260, elem_id=f"confidences-{name}") for name in PAIR
+        ]
     gr.Markdown(
-        "How to read this: the confidence of right answers above, of wrong answers below, each on "
-        "its own scale. The further apart the two heaps, the better confidence warns of mistakes."
+        fixed(
+            "**How to read this.** The confidence of right answers above, of wrong answers below, "
+            "each on its own scale. The further apart the two heaps, the better confidence warns "
+            "of mistakes."
+        ),
+        elem_classes="hint",
     )
 
-    gr.Markdown("## Which cure?")
+    gr.Markdown(fixed("## Which cure?"))
     tables = []
     for name in NAMES:
-        gr.Markdown(f"**{name}**")
+        gr.Markdown(fixed(f"**{name}**"))
         tables.append(gr.HTML(**TABLE))
-    gr.Markdown("**Both ways round**")
+    gr.Markdown(fixed("**Both ways round**"))
     tables.append(gr.HTML(**TABLE))
+    first, second = (len(half) for half in lab.cures.halves)
     gr.Markdown(
-        f"How to read this: {report.halving(lab)} A → B: fitted on half A, reported on half B. "
-        "Marked: the lowest NLL of the four. A temperature divides the logits and never "
-        "changes an answer; Platt scaling and isotonic regression bend each breed's probability "
-        "by itself, so they may."
+        fixed(
+            "**How to read this.** Half A has {first:,} test photos, half B {second:,}: stratified "
+            "by breed, seed {seed}. A → B: fitted on half A, reported on half B. Marked: the "
+            "lowest NLL of the four. A temperature divides the logits and never changes an answer; "
+            "Platt scaling and isotonic regression bend each breed's probability by itself, so "
+            "they may.",
+            first=first,
+            second=second,
+            seed=HALVES_SEED,
+        ),
+        elem_classes="hint",
     )
 
-    gr.Markdown("## If it may decline some photos")
-    declined = gr.Slider(0, 50, DECLINED, step=1, label="It may decline … % of the photos")
+    gr.Markdown(fixed("## If it may decline some photos"))
+    declined = gr.Slider(0, 50, DECLINED, step=1, label=fixed("It may decline … % of the photos"))
     remainder = gr.HTML(**TABLE)
-    curves = gr.Plot(show_label=False)
+    curves = gr.Plot(show_label=False, elem_id="risk-coverage")
     gr.Markdown(
-        "How to read this: the classifier answers the photos it ranks highest and declines the "
-        "rest; the lower a curve, the fewer of its answers are wrong. Solid: ranked by confidence. "
-        "Dashed: by normalised logits, the largest centred logit over the p-norm of them all "
-        "([Cattelan & Silva 2024](https://arxiv.org/abs/2305.15508)), which mends the harm that "
-        "label smoothing can do here ([Xia et al. 2025](https://arxiv.org/abs/2403.14715)); p is "
-        "chosen on the other half, where confidence itself may win. Dotted: your slider."
+        fixed(
+            "**How to read this.** The classifier answers the photos it ranks highest and declines "
+            "the rest; the lower a curve, the fewer of its answers are wrong. Solid: ranked by "
+            "confidence. Dashed: by normalised logits, the largest centred logit over the p-norm "
+            "of them all ([Cattelan & Silva 2024](https://arxiv.org/abs/2305.15508)), which mends "
+            "the harm that label smoothing can do here "
+            "([Xia et al. 2025](https://arxiv.org/abs/2403.14715)); p is chosen on the other half, "
+            "where confidence itself may win. Dotted: your slider."
+        ),
+        elem_classes="hint",
     )
 
     def draw(
@@ -189,16 +231,17 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
             return gr.skip()
         return True, *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
 
-    def write(written: bool) -> tuple[bool, str, str, str, str, str] | dict:
+    def write(written: bool, language: str) -> tuple[bool, str, str, str, str, str] | dict:
         if written:
             return gr.skip()
+        told = chinese_story.story if language == words.CHINESE_CODE else report.story
         return (
             True,
-            "\n\n".join(report.story(lab)),
-            html(report.score_table(lab)),
-            html(report.cure_table(lab, 0)),
-            html(report.cure_table(lab, 1)),
-            html(report.halves_table(lab)),
+            "\n\n".join(told(lab)),
+            html(report.score_table(lab), language),
+            html(report.cure_table(lab, 0), language),
+            html(report.cure_table(lab, 1), language),
+            html(report.halves_table(lab), language),
         )
 
     opened = tab.select if tab is not None else root.load if root is not None else None
@@ -209,7 +252,11 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     in_line = PRIVATE | {"concurrency_id": "calibration", "concurrency_limit": 1}
     # The figures need no bootstrap: they come first, the words when they are ready.
     opened(
-        write, written, [written, story, scores, *tables], api_name="calibration_words", **PRIVATE
+        write,
+        [written, language],
+        [written, story, scores, *tables],
+        api_name="calibration_words",
+        **PRIVATE,
     )
     opened(
         draw,
@@ -227,8 +274,8 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
         return *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
 
-    def decline(percent: float) -> tuple[str, go.Figure]:
-        return declining(lab, percent)
+    def decline(percent: float, language: str) -> tuple[str, go.Figure]:
+        return declining(lab, percent, language)
 
     # While a redraw is under way the latest setting waits, those between are skipped.
     latest = in_line | {"trigger_mode": "always_last"}
@@ -238,7 +285,7 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     gr.on(
         [opened, declined.change],
         decline,
-        declined,
+        [declined, language],
         [remainder, curves],
         api_name="calibration_decline",
         **PRIVATE | {"trigger_mode": "always_last"},

@@ -4,37 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
+from gradio.context import Context
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
 
+from model import samples
 from model.calibration import softmax
 from model.calibrators import CURES, NONE, Cures
 from model.classifier import Pair, Prediction, open_photo
 from model.evaluate import Evaluation
-from model.figures import classify as figures
 from model.network import PAIR
 from model.pets import BREEDS
 from model.report import CURE_LABELS
+from model.samples import Example, examples
+from model.tabs import language as words
+from model.tabs.language import fixed, say
+from model.tabs.page import remember
 from model.tabs.photo_input import PhotoInput
+from model.tabs.verdict import (
+    ALL,
+    LINEAR,
+    LOGARITHMIC,
+    TOP,
+    distributions,
+    empty,
+    measured,
+    noted,
+    verdict_of,
+)
 
-TOP, ALL = "Top breeds", "All 37"
-LINEAR, LOGARITHMIC = "Linear", "Logarithmic"
-TOP_BREEDS = 6
-EMPTY = '<div class="verdict empty">Upload, paste or take a photo: both answers appear here.</div>'
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last"}
 
 
-def classify(pair: Pair, photo: bytes | None) -> Prediction:
+class Known(NamedTuple):
+    """A photo that the page itself offered, known by its content."""
+
+    digest: str
+    note: str  # what it shows, in the visitor's language
+
+
+@dataclass(frozen=True)
+class PhotoStates:
+    """What other tabs may read of the photo that stands here: ``None``, or arrays."""
+
+    features: gr.State  # (2, D) penultimate activations
+    probabilities: gr.State  # (2, 37), as trained
+
+
+def digest(photo: bytes) -> str:
+    """The same for the same file, and for no other."""
+    return sha256(photo).hexdigest()
+
+
+def predict(pair: Pair, photo: bytes | None, language: str = words.ENGLISH) -> Prediction:
     """Both classifiers on an uploaded photo; ``gr.Error`` with one sentence if it is none."""
     if photo is None:
-        raise gr.Error("There is no photo yet: upload one, paste one or use the camera.")
+        raise gr.Error(
+            say(language, "There is no photo yet: upload one, paste one or use the camera.")
+        )
     try:
         return pair(open_photo(photo, pair.image_size))
     except ValueError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(say(language, str(error))) from error
 
 
 def for_programs(prediction: Prediction) -> dict[str, dict[str, Any]]:
@@ -49,187 +84,260 @@ def for_programs(prediction: Prediction) -> dict[str, dict[str, Any]]:
     return result
 
 
-def entropy(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Shannon entropy in bits of distributions ``(..., N)``."""
-    return -np.sum(probabilities * np.log2(np.maximum(probabilities, 1e-300)), axis=-1)
-
-
-def signed(points: float) -> str:
-    """A difference in percentage points, with a true minus sign."""
-    return f"{points:+.1f}".replace("-", "−")
-
-
-def summary(
-    probabilities: NDArray[np.floating], labels: Sequence[str], records: Sequence[str]
-) -> str:
-    """The verdicts ``(2, 37)`` in HTML: the difference in confidence, both answers, entropy.
-
-    ``records`` says of each classifier how often its answers of this confidence were right.
-    """
-    best = probabilities.argmax(axis=-1)
-    confidence = probabilities.max(axis=-1)
-    points = 100 * (confidence[1] - confidence[0])
-    if abs(points) < 0.05:
-        headline = "Both are equally confident."
-    else:
-        headline = f"The smoothed classifier is {'more' if points > 0 else 'less'} confident."
-    if best[0] == best[1]:
-        verdict = f"They agree: {BREEDS[best[0]]}."
-    else:
-        verdict = f"They disagree: {BREEDS[best[0]]} or {BREEDS[best[1]]}."
-    cards = "".join(
-        f'<div class="card {name}"><div class="who">{label}</div>'
-        f'<div class="breed">{BREEDS[i]}</div>'
-        f'<div class="confidence">{p:.1%}</div>'
-        f'<div class="small">entropy {bits:.2f} of {np.log2(len(BREEDS)):.2f} bits</div>'
-        f'<div class="small">{record}</div></div>'
-        for name, label, i, p, bits, record in zip(
-            PAIR, labels, best, confidence, entropy(probabilities), records, strict=True
-        )
-    )
-    return (
-        f'<div class="verdict" role="status"><div class="difference">'
-        f'<span class="points">{signed(points)}</span> points</div>'
-        f"<div><strong>{headline}</strong> {verdict}</div>"
-        f'<div class="cards">{cards}</div></div>'
-    )
-
-
-def changes(cures: Cures, cure: str, logits: NDArray[np.floating]) -> str:
-    """A sentence for each classifier whose answer the cure changed; often empty."""
-    after = cures.apply(cure, logits).argmax(axis=-1)
-    return " ".join(
-        f"{CURE_LABELS[cure]} changed the {name} classifier's answer from "
-        f"{BREEDS[int(row.argmax())]} to {BREEDS[int(now)]}."
-        for name, row, now, changed in zip(
-            PAIR, logits, after, cures.changed_answer(cure, logits), strict=True
-        )
-        if changed
-    )
-
-
-def measured(evaluation: Evaluation) -> str:
-    """One sentence on the whole test split, to read a single photo against."""
-    sentences = []
-    for name, logits in zip(PAIR, evaluation.logits, strict=True):
-        probabilities = softmax(logits)
-        right = (probabilities.argmax(axis=-1) == evaluation.labels).mean()
-        confidence = probabilities.max(axis=-1).mean()
-        sentences.append(f"the {name} one is right on {right:.1%} and {confidence:.1%} confident")
-    return f"Over all {len(evaluation.labels):,} test photos, " + ", ".join(sentences) + "."
-
-
-def examples() -> list[str]:
-    """Photos to click that an installed package carries: animals that are no pets, and a tower."""
-    folder = Path(gr.__file__).parent / "media_assets" / "images"
-    names = ("cheetah1.jpg", "lion.jpg", "tower.jpg")
-    return [str(folder / name) for name in names if (folder / name).is_file()]
-
-
-@dataclass(frozen=True)
-class PhotoStates:
-    """What other tabs may read of the photo that stands here: ``None``, or arrays."""
-
-    features: gr.State  # (2, D) penultimate activations
-    probabilities: gr.State  # (2, 37), as trained
+def served(photo: bytes, name: str) -> str:
+    """A file with the photo, where Gradio serves files from and deletes them later."""
+    return save_bytes_to_cache(photo, name, get_upload_folder())
 
 
 def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
-    """The tab's content, and the endpoint `/classify`, inside an open ``gr.Tab``."""
-    epsilons = [metadata.epsilon for metadata in pair.metadata]
-    labels = [f"{name} (ε = {e:g})" for name, e in zip(PAIR, epsilons, strict=True)]
-    gr.Markdown(
-        f"Two classifiers look at your photo. They are one network trained twice, on the same "
-        f"photos in the same order; only the target differed: all on the true breed "
-        f"(ε = {epsilons[0]:g}), or a share ε = {epsilons[1]:g} of it spread over all "
-        f"{len(BREEDS)} breeds."
-    )
-    state: gr.State = gr.State(None)
-    features: gr.State = gr.State(None)
-    probabilities: gr.State = gr.State(None)
-    with gr.Row(equal_height=False):
+    """The tab's content, and the endpoint `/classify`, inside an open ``gr.Tab``.
+
+    The first example stands there, classified, when the page opens.
+    """
+    offered = examples()
+    opening = offered[0]
+    opened = predict(pair, opening.path.read_bytes())
+    predictions = {digest(opening.path.read_bytes()): opened}
+    notes = {digest(example.path.read_bytes()): example.note for example in offered}
+    both, english = verdict_of(opened, pair, cures, NONE, "en")
+
+    language = words.current()
+    state: gr.State = gr.State(opened)
+    features: gr.State = gr.State(opened.features)
+    probabilities: gr.State = gr.State(softmax(opened.logits))
+    drawn: gr.State = gr.State(None)  # the test photo that was drawn last
+    with gr.Row(equal_height=False, elem_id="classify"):
         with gr.Column(scale=2, min_width=280):
             photo = PhotoInput(
-                label="Your photo of a cat or dog",
+                str(opening.path),
+                label=fixed("Your photo of a cat or dog"),
                 sources=["upload", "webcam", "clipboard"],
-                height=320,
+                height=300,
                 buttons=["fullscreen"],
                 elem_id="photo",
             )
-            gr.Examples(examples(), photo, label="No pet at hand? These are none, either.")
-        with gr.Column(scale=3, min_width=320):
-            verdict = gr.HTML(EMPTY, elem_id="verdict")
-            cure = gr.Radio(
-                [(CURE_LABELS[key], key) for key in CURES],
-                value=NONE,
-                label="Cure after training",
-                info="Fitted on the whole test split, which your photo is not in.",
+            note = gr.HTML(
+                words.both(noted(opening.note), noted(say("zh", opening.note))), elem_id="note"
             )
-            with gr.Row():
-                shown = gr.Radio([TOP, ALL], value=TOP, label="Show", min_width=150)
-                axis = gr.Radio([LINEAR, LOGARITHMIC], value=LINEAR, label="Axis", min_width=150)
+            clickable = gr.Examples(
+                [[str(example.path)] for example in offered],
+                photo,
+                label=fixed("No pet at hand? A cat, two animals that are no pets, two things"),
+                elem_id="examples",
+                api_visibility="private",
+            ).dataset
+            draw = gr.Button(fixed("A random test photo"), elem_id="draw", size="sm")
+        with gr.Column(scale=3, min_width=320):
+            verdict = gr.HTML(
+                words.both(english, verdict_of(opened, pair, cures, NONE, "zh")[1]),
+                elem_id="verdict",
+            )
             figure = gr.Plot(
-                show_label=False, container=False, visible=False, elem_id="distributions"
+                distributions(both, pair, TOP, LINEAR, "en"),
+                show_label=False,
+                container=False,
+                elem_id="distributions",
+            )
+            with gr.Row(elem_classes="controls"):
+                cure = gr.Radio(
+                    [(fixed(CURE_LABELS[key]), key) for key in CURES],
+                    value=NONE,
+                    label=fixed("Cure after training"),
+                    info=fixed(
+                        "Fitted on the whole test split: honest for your photo, flattering for a "
+                        "test photo."
+                    ),
+                    min_width=300,
+                    elem_id="cure",
+                )
+                shown = gr.Radio(
+                    [(fixed("Top breeds"), TOP), (fixed("All 37"), ALL)],
+                    value=TOP,
+                    label=fixed("Show"),
+                    min_width=150,
+                )
+                axis = gr.Radio(
+                    [(fixed("Linear"), LINEAR), (fixed("Logarithmic"), LOGARITHMIC)],
+                    value=LINEAR,
+                    label=fixed("Axis"),
+                    min_width=150,
+                )
+            gr.Markdown(
+                fixed(
+                    "**How to read this.** Each breed has two bars, one for each classifier; "
+                    "over all breeds the bars of one colour add up to 100%. The number on top "
+                    "is the smoothed classifier's confidence, its largest bar, minus the "
+                    "unsmoothed one's, in percentage points. Entropy measures how spread out a "
+                    "distribution is. Over all {photos:,} test photos, the unsmoothed one is "
+                    "right on {right0:.1%} and {sure0:.1%} confident, the smoothed one is right "
+                    "on {right1:.1%} and {sure1:.1%} confident.",
+                    **measured(evaluation),
+                ),
+                elem_classes="hint",
             )
             gr.Markdown(
-                "**How to read this.** Each breed has two bars, one for each classifier; the bars "
-                "of one colour add up to 100 %. The number on top is the smoothed classifier's "
-                "confidence, its largest bar, minus the unsmoothed one's, in percentage points. "
-                "Entropy measures how spread out a distribution is. " + measured(evaluation),
+                fixed(
+                    "**The two classifiers** are one network trained twice, on the same photos in "
+                    "the same order. Only the target differed: all of it on the true breed "
+                    "(ε = {first:g}), or a share ε = {second:g} of it spread over all {breeds} "
+                    "breeds.",
+                    first=pair.metadata[0].epsilon,
+                    second=pair.metadata[1].epsilon,
+                    breeds=len(BREEDS),
+                ),
                 elem_classes="hint",
             )
 
-    def redraw(prediction: Prediction | None, cure: str, shown: str, axis: str) -> tuple[Any, Any]:
+    def redraw(
+        prediction: Prediction | None, cure: str, shown: str, axis: str, language: str
+    ) -> tuple[Any, Any]:
         if prediction is None:
-            return EMPTY, gr.update(value=None, visible=False)
-        both = cures.apply(cure, prediction.logits)
-        records = [record.sentence for record in cures.track_records(cure, prediction.logits)]
-        text = summary(both, labels, records)
-        if changed := changes(cures, cure, prediction.logits):
-            text += f'<div class="changed">{changed}</div>'
-        plot = figures.distributions(
-            both,
-            BREEDS,
-            labels,
-            top=TOP_BREEDS if shown == TOP else None,
-            logarithmic=axis == LOGARITHMIC,
-        )
+            return empty(language), gr.update(value=None, visible=False)
+        both, text = verdict_of(prediction, pair, cures, cure, language)
+        plot = distributions(both, pair, shown, axis, language)
         return text, gr.update(value=plot, visible=True)
 
-    def show(photo: bytes | None, cure: str, shown: str, axis: str) -> tuple[Any, ...]:
-        prediction = None if photo is None else classify(pair, photo)
-        drawn = redraw(prediction, cure, shown, axis)
-        if prediction is None:  # the photo was taken away
-            return None, None, None, *drawn
-        return prediction, prediction.features, softmax(prediction.logits), *drawn
+    def show(
+        photo: bytes | None,
+        drawn: Known | None,
+        cure: str,
+        shown: str,
+        axis: str,
+        language: str,
+    ) -> tuple[Any, ...]:
+        if photo is None:  # it was taken away
+            return None, None, None, "", *redraw(None, cure, shown, axis, language)
+        key = digest(photo)
+        prediction = predictions.get(key)
+        if prediction is None:
+            prediction = predict(pair, photo, language)
+            if key in notes:
+                predictions[key] = prediction
+        about = say(language, notes.get(key, ""))
+        if drawn is not None and drawn.digest == key:
+            about = drawn.note
+        return (
+            prediction,
+            prediction.features,
+            softmax(prediction.logits),
+            noted(about),
+            *redraw(prediction, cure, shown, axis, language),
+        )
+
+    def draw_one(language: str) -> tuple[str, Known]:
+        try:
+            drawn = samples.random_test_photo()
+        except ValueError as error:
+            raise gr.Error(
+                say(language, str(error)), title=say(language, "No photo"), print_exception=False
+            ) from error
+        text = say(
+            language,
+            "True breed: {breed}. Test photo {name} of the Oxford-IIIT Pet dataset, CC BY-SA 4.0. "
+            "Neither classifier was trained on it.",
+            breed=say(language, drawn.breed),
+            name=drawn.name,
+        )
+        return served(drawn.content, f"{drawn.name}.jpg"), Known(digest(drawn.content), text)
 
     settings = [cure, shown, axis]
+    answers = [verdict, figure]
+    # What draws the same answers waits in one line: a setting changed while a photo is being
+    # classified is applied to that photo, not overwritten by it.
+    in_line = PRIVATE | {"concurrency_id": "classify", "concurrency_limit": 1}
     photo.change(
         show,
-        [photo, *settings],
-        [state, features, probabilities, verdict, figure],
-        api_visibility="private",
-        trigger_mode="always_last",
+        [photo, drawn, *settings, language],
+        [state, features, probabilities, note, *answers],
         show_progress_on=[verdict],
+        **in_line,
     )
     gr.on(
-        [setting.change for setting in settings],
+        [setting.input for setting in settings] + [language.change],
         redraw,
-        [state, *settings],
-        [verdict, figure],
-        api_visibility="private",
-        trigger_mode="always_last",
+        [state, *settings, language],
+        answers,
         show_progress="hidden",
+        **in_line,
     )
+    draw.click(draw_one, language, [photo, drawn], show_progress_on=[photo], **PRIVATE)
+    reopen(photo, clickable, offered, settings, language, state, answers, redraw)
+
+    def classify(photo: bytes | None) -> dict[str, dict[str, Any]]:
+        """Classify a photo of a cat or dog with two classifiers that differ in label smoothing.
+
+        One was trained on one-hot targets, one with label smoothing. They know 37 breeds of cats
+        and dogs and nothing else: whatever the photo shows, each names one of these breeds.
+
+        Args:
+            photo: a photo of a cat or dog, for example a JPEG or PNG, uploaded or as a data URI
+                (data:image/jpeg;base64,…); addresses of other hosts are not fetched.
+
+        Returns:
+            For "unsmoothed" and "smoothed": the most probable "breed", its probability
+            ("confidence"), and the "probabilities" of all 37 breeds.
+        """
+        return for_programs(predict(pair, photo))
 
     sent = PhotoInput(label="photo", visible=False)
     answer = gr.JSON(label="both classifiers", visible=False)
-    gr.Button(visible=False).click(
-        lambda photo: for_programs(classify(pair, photo)),
-        sent,
-        answer,
-        api_name="classify",
-        api_description="Classify a photo of a cat or dog with both classifiers: for each its "
-        "breed, its confidence and the probabilities of all 37 breeds.",
-    )
+    gr.Button(visible=False).click(classify, sent, answer, api_name="classify")
     return PhotoStates(features, probabilities)
+
+
+def reopen(
+    photo: PhotoInput,
+    clickable: gr.Dataset,
+    offered: Sequence[Example],
+    settings: Sequence[gr.Radio],
+    language: gr.Textbox,
+    state: gr.State,
+    answers: Sequence[Any],
+    redraw: Any,
+) -> None:
+    """Keep the example and the settings in the page's address, and restore them from there."""
+    keys = ("cure", "show", "axis")
+    defaults = (NONE, TOP, LINEAR)
+    choices = (CURES, (TOP, ALL), (LINEAR, LOGARITHMIC))
+
+    def restore(
+        prediction: Prediction | None, language: str, request: gr.Request
+    ) -> tuple[Any, ...] | dict[Any, Any]:
+        wanted = [
+            str(request.query_params.get(key)) if request.query_params.get(key) in known else start
+            for key, known, start in zip(keys, choices, defaults, strict=True)
+        ]
+        name = request.query_params.get("photo")
+        found = [example for example in offered[1:] if example.name == name]
+        if not found and wanted == list(defaults) and language == words.ENGLISH:
+            return gr.skip()
+        drawn = redraw(prediction, *wanted, language)
+        file = served(found[0].path.read_bytes(), found[0].path.name) if found else None
+        return gr.update(value=file) if file else gr.skip(), *wanted, *drawn
+
+    root = Context.root_block
+    if root is not None:
+        root.load(
+            restore,
+            [state, language],
+            [photo, *settings, *answers],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    for key, setting, start in zip(keys, settings, defaults, strict=True):
+        setting.input(None, setting, None, js=remember(key, start), api_visibility="private")
+    clickable.click(
+        None,
+        clickable,
+        None,
+        js=remember("photo", offered[0].name, names=[example.name for example in offered]),
+        api_visibility="private",
+    )
+    gr.on(
+        [photo.upload, photo.clear],
+        None,
+        None,
+        None,
+        js=remember("photo", value=""),
+        api_visibility="private",
+    )

@@ -22,6 +22,7 @@ from model.network import PAIR
 from model.pets import BREEDS
 from model.tabs.calibration import TABLE, enclosing_tab, html
 from model.tabs.classify import PhotoStates
+from model.tabs.language import fixed
 
 CURVES = 2  # drawn before the last; each takes the browser time that the result then waits for
 VISITORS = 4  # trainings at once; more wait a moment
@@ -73,7 +74,8 @@ def bar(share: float, text: str) -> str:
     """A progress bar from 0 to 1, and a line below it."""
     percent = round(100 * share)
     return (
-        f'<div class="head-progress" role="progressbar" aria-valuenow="{percent}">'
+        f'<div class="head-progress" role="progressbar" aria-valuenow="{percent}" '
+        f'aria-label="{escape(text)}">'
         f'<div style="width: {percent}%"></div></div><p class="head-status">{escape(text)}</p>'
     )
 
@@ -200,47 +202,77 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     released = states.probabilities if states else nobody
 
     gr.Markdown(
-        "## Train the last layer at your own ε\n"
-        "Move a slider: when you let go, a new linear layer of "
-        f"{len(BREEDS)} classes is trained on the frozen activations before it. The backbone "
-        f"learned from the trainval photos, so its new head learns from {len(learned):,} *test* "
-        f"photos, a fixed half stratified by breed, and is measured on the other {len(measured):,}."
+        fixed(
+            "## Train the last layer at your own ε\n"
+            "Move a slider: when you let go, a new linear layer of {breeds} classes is trained on "
+            "the frozen activations before it. The backbone learned from the trainval photos, so "
+            "its new head learns from {learned:,} *test* photos, a fixed half stratified by breed, "
+            "and is measured on the other {measured:,}.",
+            breeds=len(BREEDS),
+            learned=len(learned),
+            measured=len(measured),
+        )
     )
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
-            epsilon = gr.Slider(0, head.MOST_EPSILON, 0.1, step=0.01, label="Label smoothing ε")
+            epsilon = gr.Slider(
+                0, head.MOST_EPSILON, 0.1, step=0.01, label=fixed("Label smoothing ε")
+            )
             noise = gr.Slider(
-                0, 100 * head.MOST_NOISE, 0, step=1, label="Label noise, % of training labels"
+                0,
+                100 * head.MOST_NOISE,
+                0,
+                step=1,
+                label=fixed("Label noise, % of training labels"),
             )
             photos = gr.Slider(
-                head.FEWEST, most, most, step=1, label=f"Training photos per breed ({most}: all)"
+                head.FEWEST,
+                most,
+                most,
+                step=1,
+                label=fixed("Training photos per breed ({most}: all)", most=most),
             )
-            with gr.Accordion("Other regularisers, steps, seed, backbone", open=False):
-                decay = gr.Slider(-5, 0, -3, step=0.5, label="Weight decay, as a power of ten")
+            with gr.Accordion(fixed("Other regularisers, steps, seed, backbone"), open=False):
+                decay = gr.Slider(
+                    -5, 0, -3, step=0.5, label=fixed("Weight decay, as a power of ten")
+                )
                 dropout = gr.Slider(
                     0,
                     head.MOST_DROPOUT,
                     0,
                     step=0.05,
-                    label="Dropout",
-                    info="Of the rotated activations. Adam instead of L-BFGS: give it more steps.",
+                    label=fixed("Dropout"),
+                    info=fixed(
+                        "Of the rotated activations. Adam instead of L-BFGS: give it more steps."
+                    ),
                 )
                 stopping = gr.Checkbox(
                     False,
-                    label="Early stopping",
-                    info=f"On {head.VALIDATION_SHARE:.0%} of the training photos, by their NLL.",
+                    label=fixed("Early stopping"),
+                    info=fixed(
+                        "On {share:.0%} of the training photos, by their NLL.",
+                        share=head.VALIDATION_SHARE,
+                    ),
                 )
-                steps = gr.Slider(1, 200, Settings.steps, step=1, label="Optimiser steps, at most")
+                steps = gr.Slider(
+                    1, 200, Settings.steps, step=1, label=fixed("Optimiser steps, at most")
+                )
                 seed = gr.Slider(
                     0,
                     99,
                     0,
                     step=1,
-                    label="Seed",
-                    info="Of the noise, the choice of photos, dropout and the validation photos: "
-                    "without any of them the loss is convex, and all seeds agree.",
+                    label=fixed("Seed"),
+                    info=fixed(
+                        "Of the noise, the choice of photos, dropout and the validation photos: "
+                        "without any of them the loss is convex, and all seeds agree."
+                    ),
                 )
-                backbone = gr.Radio(list(PAIR), value=PAIR[0], label="Activations of the backbone")
+                backbone = gr.Radio(
+                    [(fixed(name.capitalize()), name) for name in PAIR],
+                    value=PAIR[0],
+                    label=fixed("Activations of the backbone"),
+                )
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML(bar(0, "Open this tab and the first head is trained."))
             table = gr.HTML(elem_id="head-numbers", **TABLE)
@@ -249,34 +281,53 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         reliability = gr.Plot(show_label=False, min_width=280, elem_id="head-reliability")
         histogram = gr.Plot(show_label=False, min_width=280, elem_id="head-histogram")
     gr.Markdown(
-        "How to read this: solid and filled is what counts, the photos *measured*; dashed are the "
-        "photos *learned from*, against the labels it was given, noise included. The gap between "
-        "the two is overfitting. Grey: your run before. The loss is what training minimises but "
-        "for weight decay, so its curves at two ε cannot be compared; NLL can.",
+        fixed(
+            "**How to read this.** Solid and filled is what counts, the photos *measured*; dashed "
+            "are the photos *learned from*, against the labels it was given, noise included. The "
+            "gap between the two is overfitting. Grey: your run before. The loss is what training "
+            "minimises but for weight decay, so its curves at two ε cannot be compared; NLL can."
+        ),
         elem_classes="hint",
     )
     photo_title = gr.Markdown(visible=False)
     photo = gr.Plot(show_label=False, visible=False, elem_id="head-photo")
 
-    gr.Markdown("## Which ε should I use?")
+    gr.Markdown(fixed("## Which ε should I use?"))
     gr.Markdown(
-        f"A head for every ε from 0 to {head.EPSILONS[-1]}, {head.SEEDS} seeds each, at the other "
-        "settings above. Every seed draws new halves of the test photos too, so its band says "
-        "what other photos would have changed."
+        fixed(
+            "A head for every ε from 0 to {most:g}, {seeds} seeds each, at the other settings "
+            "above. Every seed draws new halves of the test photos too, so its band says what "
+            "other photos would have changed.",
+            most=head.EPSILONS[-1],
+            seeds=head.SEEDS,
+        )
     )
     with gr.Row():
-        sweep = gr.Button("Sweep", variant="primary", min_width=120)
-        stop = gr.Button("Stop", min_width=120)
+        sweep = gr.Button(fixed("Sweep"), variant="primary", min_width=120)
+        stop = gr.Button(fixed("Stop"), min_width=120)
     sweep_status = gr.HTML()
     sweep_text = gr.Markdown()
     sweep_plot = gr.Plot(show_label=False, visible=False, elem_id="head-sweep")
+    gr.Markdown(
+        fixed(
+            "**How to read this.** Each line is the mean over the seeds, its band one standard "
+            "deviation to both sides, the star the lowest mean. Where bands overlap, the choice "
+            "between two ε is worth little."
+        ),
+        elem_classes="hint",
+    )
     sweep_table = gr.HTML(elem_id="head-sweep-table", **TABLE)
 
-    gr.Markdown("## What smoothing does to the activations")
+    gr.Markdown(fixed("## What smoothing does to the activations"))
     begin = head.telling_breeds(evaluation)
     with gr.Row():
         chosen = [
-            gr.Dropdown(list(BREEDS), value=BREEDS[i], label=f"Breed {n}", min_width=200)
+            gr.Dropdown(
+                list(BREEDS),
+                value=BREEDS[i],
+                label=fixed(f"Breed {n}"),
+                min_width=200,
+            )
             for n, i in enumerate(begin, start=1)
         ]
     geometry_text = gr.Markdown()
@@ -285,13 +336,15 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
             gr.Plot(show_label=False, min_width=280, elem_id=f"head-{name}") for name in PAIR
         ]
     gr.Markdown(
-        "How to read this: each dot is a test photo, as the last layer receives it, on the plane "
-        "through the three breeds' templates (their rows of the released head's weights); crosses "
-        "are the breeds' means. It is figure 1 of [Müller, Kornblith & Hinton "
-        "2019](https://arxiv.org/abs/1906.02629) for our pair, without their training photos: "
-        "only test activations are kept. Each picture has its own scale. The breeds to begin with "
-        "are the two that the classifiers confuse most (by the mean probability that photos of one "
-        "give the other), and one far from both.",
+        fixed(
+            "**How to read this.** Each dot is a test photo, as the last layer receives it, on the "
+            "plane through the three breeds' templates (their rows of the released head's "
+            "weights); crosses are the breeds' means. It is figure 1 of [Müller, Kornblith & "
+            "Hinton 2019](https://arxiv.org/abs/1906.02629) for our pair, without their training "
+            "photos: only test activations are kept. Each picture has its own scale. The breeds to "
+            "begin with are the two that the classifiers confuse most (by the mean probability "
+            "that photos of one give the other), and one far from both."
+        ),
         elem_classes="hint",
     )
 

@@ -1,0 +1,168 @@
+"""Photos are decoded in a process of their own, since a stranger chose their bytes.
+
+Decoders are C libraries. Should one crash, hang or ask for all the memory, that ends the process
+and the photo gets its sentence, while the server and everyone else's photos go on. A process stays
+for the next photo; `python -m model.sandbox` is what it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import IO
+
+from PIL import Image
+
+from model.photo import DAMAGED, TOO_SLOW
+
+MAX_SECONDS = (
+    10.0  # from the request to the answer; decoders that can be asked to stop do so before
+)
+MAX_MEMORY = 500_000_000  # bytes of address space beside what the process has when it starts
+REQUEST = struct.Struct("<QI")  # length of the file, size
+ANSWER = struct.Struct("<QII")  # length of the rest, width and height; both 0: a refusal
+
+
+class Decoder:
+    """The process, and the way to it."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "model.sandbox"],
+            cwd=Path(__file__).parents[1],
+            env=os.environ | {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # what was still to be written
+                if pipe is not None:
+                    pipe.close()
+
+    def ask(self, data: bytes, size: int) -> tuple[int, int, bytes]:
+        """Width, height and pixels of a photo; 0, 0 and a sentence if it is refused.
+
+        Raises:
+            EOFError: the process ended before it answered.
+        """
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(REQUEST.pack(len(data), size))
+            stdin.write(data)
+            stdin.flush()
+        except OSError as error:
+            raise EOFError from error
+        length, width, height = ANSWER.unpack(read(stdout, ANSWER.size))
+        return width, height, read(stdout, length)
+
+
+idle: LifoQueue[Decoder] = LifoQueue()
+
+
+def free_decoder() -> Decoder:
+    """One that waits for work and lives; a new one if there is none."""
+    while True:
+        try:
+            decoder = idle.get_nowait()
+        except Empty:
+            return Decoder()
+        if decoder.process.poll() is None:
+            return decoder
+        decoder.close()
+
+
+def decode(data: bytes, size: int) -> Image.Image:
+    """``photo.decode`` in another process, in bounded memory and time.
+
+    Raises:
+        ValueError: not a photo, damaged or too large; one sentence that says what to do.
+    """
+    decoder = free_decoder()
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        decoder.process.kill()
+
+    alarm = threading.Timer(MAX_SECONDS, stop)
+    alarm.start()
+    try:
+        width, height, answer = decoder.ask(data, size)
+    except EOFError as error:
+        decoder.close()
+        raise ValueError(TOO_SLOW if late.is_set() else DAMAGED) from error
+    except BaseException:
+        decoder.close()
+        raise
+    finally:
+        alarm.cancel()
+    if late.is_set():
+        decoder.close()
+    else:
+        idle.put(decoder)
+    if not width:
+        raise ValueError(answer.decode())
+    return Image.frombytes("RGB", (width, height), answer)
+
+
+def read(stream: IO[bytes], length: int) -> bytes:
+    """Exactly ``length`` bytes; ``EOFError`` if the other side ends before."""
+    data = stream.read(length)
+    if len(data) < length:
+        raise EOFError
+    return data
+
+
+def limit_memory() -> None:
+    """Let this process take ``MAX_MEMORY`` more, where the system can be asked to see to it."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):
+        return
+    most = pages * resource.getpagesize() + MAX_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def main() -> None:
+    """Decode what comes in, until the other side ends."""
+    from model import photo
+
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not get between the answers
+    limit_memory()
+    gc.freeze()
+    while header := requests.read(REQUEST.size):
+        length, size = REQUEST.unpack(header)
+        try:
+            image = photo.decode(read(requests, length), size)
+            width, height = image.size
+            answer = image.tobytes()
+        except ValueError as refusal:
+            width, height, answer = 0, 0, str(refusal).encode()
+        except MemoryError:
+            width, height, answer = 0, 0, photo.TOO_BIG.encode()
+        answers.write(ANSWER.pack(len(answer), width, height))
+        answers.write(answer)
+        answers.flush()
+        image = answer = None  # type: ignore[assignment]
+        gc.collect()  # an opened image refers to itself, and may have hundreds of megabytes
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+"""The page's Chinese, by its English. A test checks that nothing is missing or left over."""
+
+from __future__ import annotations
+
+from model.calibrators import TRACK_RECORDS
+
+HEAD = {
+    "en": "zh",
+    "Label Smoothing Lab": "标签平滑实验室",
+    "See what label smoothing does to a classifier: to its answers, and to how sure it is.": (
+        "看看标签平滑对分类器做了什么：它的回答变了吗，它又有多自信？"
+    ),
+    "Classify": "分类",
+    "Toy logits": "玩具 logits",
+    "Calibration": "校准",
+    "Train it yourself": "亲手训练",
+}
+
+CLASSIFY = {
+    "unsmoothed": "未平滑",
+    "smoothed": "平滑",
+    "unsmoothed (ε = {epsilon:g})": "未平滑（ε = {epsilon:g}）",
+    "smoothed (ε = {epsilon:g})": "平滑（ε = {epsilon:g}）",
+    "Your photo of a cat or dog": "您的猫或狗的照片",
+    "No pet at hand? A cat, two animals that are no pets, two things": (
+        "手边没有宠物？一只猫、两种不是宠物的动物、两样东西"
+    ),
+    "A random test photo": "随机抽一张测试照片",
+    "True breed: {breed}. Test photo {name} of the Oxford-IIIT Pet dataset, CC BY-SA 4.0. Neither "
+    "classifier was trained on it.": (
+        "真实品种：{breed}。Oxford-IIIT Pet 数据集的测试照片 {name}，CC BY-SA 4.0。"
+        "两个分类器都没有用它训练过。"
+    ),
+    "Chelsea, a cat without a pedigree: the breed she resembles is the best answer there is.": (
+        "切尔西，一只没有血统证书的猫：最好的回答也只是她像哪个品种。"
+    ),
+    "A lion is no pet. Neither classifier can say so: the probabilities of 37 breeds add up to "
+    "100%, so each must name a breed. Look at how sure it is of it.": (
+        "狮子不是宠物，但两个分类器都说不出这一点：37 个品种的概率之和是 100%，"
+        "所以它们必须选一个品种。看看它们对此有多自信。"
+    ),
+    "A cheetah is no pet. Neither classifier can say so: each must name one of 37 breeds. Look at "
+    "how sure it is of it.": (
+        "猎豹不是宠物，但两个分类器都说不出这一点：它们必须从 37 个品种里选一个。"
+        "看看它们对此有多自信。"
+    ),
+    "A tower is no animal. The classifiers know nothing but 37 breeds: whatever they answer is "
+    "wrong, and a high confidence in it is the worse mistake.": (
+        "塔不是动物。分类器只认识 37 个品种：无论回答什么都是错的，置信度越高，错得越严重。"
+    ),
+    "A flower is no animal. The classifiers know nothing but 37 breeds: whatever they answer is "
+    "wrong, and a high confidence in it is the worse mistake.": (
+        "花不是动物。分类器只认识 37 个品种：无论回答什么都是错的，置信度越高，错得越严重。"
+    ),
+    "Cure after training": "训练后校准",
+    "None": "无",
+    "Temperature": "温度缩放",
+    "Platt": "Platt 缩放",
+    "Isotonic": "保序回归",
+    "Fitted on the whole test split: honest for your photo, flattering for a test photo.": (
+        "在整个测试集上拟合：对您的照片是公正的，对测试照片则偏乐观。"
+    ),
+    "Show": "显示",
+    "Top breeds": "最可能的品种",
+    "All 37": "全部 37 个",
+    "Axis": "坐标轴",
+    "Linear": "线性",
+    "Logarithmic": "对数",
+    "**How to read this.** Each breed has two bars, one for each classifier; over all breeds "
+    "the bars of one colour add up to 100%. The number on top is the smoothed classifier's "
+    "confidence, its largest bar, minus the unsmoothed one's, in percentage points. Entropy "
+    "measures how spread out a distribution is. Over all {photos:,} test photos, the unsmoothed "
+    "one is right on {right0:.1%} and {sure0:.1%} confident, the smoothed one is right on "
+    "{right1:.1%} and {sure1:.1%} confident.": (
+        "**怎么读这张图。** 每个品种有两根条，每个分类器一根；全部品种中同色的条加起来是 100%。"
+        "最上面的数字是平滑分类器的置信度（它最长的一根条）减去未平滑分类器的置信度，单位是百分点。"
+        "熵衡量分布有多分散。在全部 {photos:,} 张测试照片上，未平滑分类器的正确率是 {right0:.1%}，"
+        "平均置信度是 {sure0:.1%}；平滑分类器的正确率是 {right1:.1%}，平均置信度是 {sure1:.1%}。"
+    ),
+    "**The two classifiers** are one network trained twice, on the same photos in the same order. "
+    "Only the target differed: all of it on the true breed (ε = {first:g}), or a share ε = "
+    "{second:g} of it spread over all {breeds} breeds.": (
+        "**两个分类器**是同一个网络训练了两次，照片相同，顺序也相同，只有目标分布不同："
+        "全部放在真实品种上（ε = {first:g}），或者把其中 ε = {second:g} 的份额均分给全部 "
+        "{breeds} 个品种。"
+    ),
+    "Upload, paste or take a photo: both answers appear here.": (
+        "上传、粘贴或拍一张照片，两个回答就会出现在这里。"
+    ),
+    "There is no photo yet: upload one, paste one or use the camera.": (
+        "还没有照片：请上传、粘贴，或用摄像头拍一张。"
+    ),
+    "No photo": "没有照片",
+    "No test photo came: the public dataset cannot be reached from here. Upload a photo, click an "
+    "example, or try again later.": (
+        "没有取到测试照片：从这里连不上公开数据集。请上传照片，点一张示例，或稍后再试。"
+    ),
+    "points": "个百分点",
+    "Both are equally confident.": "两个分类器同样自信。",
+    "The smoothed classifier is more confident.": "平滑分类器更自信。",
+    "The smoothed classifier is less confident.": "平滑分类器没那么自信。",
+    "They agree: {breed}.": "两者一致：{breed}。",
+    "They disagree: {one} or {other}.": "两者不一致：{one}还是{other}？",
+    "entropy {bits:.2f} of {most:.2f} bits": "熵 {bits:.2f} 比特，最多 {most:.2f} 比特",
+    **dict.fromkeys(
+        TRACK_RECORDS,
+        "置信度在 {low:.1%} 与 {high:.1%} 之间的测试照片有 {photos:,} 张，其中 {right:,} 张答对了"
+        "（{share:.0%}；95% 区间 {below:.0%} 至 {above:.0%}）。",
+    ),
+    "{cure} changed the {name} classifier's answer from {before} to {after}.": (
+        "{cure}把{name}分类器的回答从{before}改成了{after}。"
+    ),
+}
+
+CALIBRATION = {
+    "## What is a confidence worth?": "## 置信度值多少？",
+    "Measuring both classifiers on the test photos …": "正在测试照片上测量两个分类器……",
+    "All scores, with 95% bootstrap intervals": "全部指标，附 95% 自助法（bootstrap）区间",
+    "**How to read this.** Lower is better, but for mean confidence, and confidence − accuracy, "
+    "which should be 0. Small print: what the score is, and the interval that {resamples:,} "
+    "bootstrap resamples give it. Marked: lower than the other classifier's by more than chance "
+    "explains (95%, resampled in pairs).": (
+        "**怎么读这张表。** 除平均置信度和“置信度 − 准确率”（后者应为 0）以外，越低越好。"
+        "小字：指标的含义，以及 {resamples:,} 次自助重采样给出的区间。"
+        "有底色的：低于另一个分类器，且差异超出偶然（95%，成对重采样）。"
+    ),
+    "## Does it keep its word?": "## 它说话算数吗？",
+    "Bins": "分箱数",
+    "Bins of": "分箱方式",
+    "Equal width": "等宽",
+    "Equal mass": "等频",
+    "**How to read this.** Of the answers given with a confidence of 80%, 80% should be right: the "
+    "dotted diagonal. Below it the classifier is over-confident, above it under-confident. The "
+    "shaded band is each bin's 95% Wilson interval: a bin whose band touches the diagonal is no "
+    "evidence of either. Below: how many photos each bin holds. A cure is fitted on one half of "
+    "the test photos and shown on the other, both ways round.": (
+        "**怎么读这张图。** 置信度为 80% 的回答里应有 80% 是对的，也就是那条虚线对角线。"
+        "在线以下是过度自信，在线以上是信心不足。阴影带是每个分箱的 95% Wilson 区间："
+        "阴影带碰到对角线的分箱，两者都证明不了。下方：每个分箱里有多少张照片。"
+        "校准方法在一半测试照片上拟合，在另一半上展示，两半互换各做一次。"
+    ),
+    "**How to read this.** The confidence of right answers above, of wrong answers below, each on "
+    "its own scale. The further apart the two heaps, the better confidence warns of mistakes.": (
+        "**怎么读这张图。** 上面是答对时的置信度，下面是答错时的置信度，各用各的刻度。"
+        "两堆离得越远，置信度就越能预警错误。"
+    ),
+    "## Which cure?": "## 用哪种校准方法？",
+    "**Unsmoothed**": "**未平滑**",
+    "**Smoothed**": "**平滑**",
+    "**Both ways round**": "**两个方向**",
+    "**How to read this.** Half A has {first:,} test photos, half B {second:,}: stratified by "
+    "breed, seed {seed}. A → B: fitted on half A, reported on half B. Marked: the lowest NLL of "
+    "the four. A temperature divides the logits and never changes an answer; Platt scaling and "
+    "isotonic regression bend each breed's probability by itself, so they may.": (
+        "**怎么读这些表。** A 半有 {first:,} 张测试照片，B 半有 {second:,} 张，按品种分层，"
+        "随机种子 {seed}。A → B：在 A 半上拟合，在 B 半上报告。有底色的：四种里 NLL 最低的。"
+        "温度缩放用一个温度去除 logits，从不改变回答；Platt 缩放和保序回归分别调整每个品种的概率，"
+        "所以可能改变回答。"
+    ),
+    "## If it may decline some photos": "## 如果允许它拒答一部分照片",
+    "It may decline … % of the photos": "允许拒答的照片比例（%）",
+    "**How to read this.** The classifier answers the photos it ranks highest and declines the "
+    "rest; the lower a curve, the fewer of its answers are wrong. Solid: ranked by confidence. "
+    "Dashed: by normalised logits, the largest centred logit over the p-norm of them all "
+    "([Cattelan & Silva 2024](https://arxiv.org/abs/2305.15508)), which mends the harm that label "
+    "smoothing can do here ([Xia et al. 2025](https://arxiv.org/abs/2403.14715)); p is chosen on "
+    "the other half, where confidence itself may win. Dotted: your slider.": (
+        "**怎么读这张图。** 分类器只回答排在最前面的照片，其余的拒答；曲线越低，它的回答错得越少。"
+        "实线：按置信度排序。虚线：按归一化 logits 排序，即最大的中心化 logit 除以全部 logits 的 "
+        "p-范数（[Cattelan & Silva 2024](https://arxiv.org/abs/2305.15508)），"
+        "它能弥补标签平滑在这里可能造成的损害"
+        "（[Xia et al. 2025](https://arxiv.org/abs/2403.14715)）；p 在另一半照片上选定，"
+        "胜出的也可能是置信度本身。点线：您的滑块。"
+    ),
+    " to ": " 至 ",
+    "Score": "指标",
+    "Unsmoothed": "未平滑",
+    "Smoothed": "平滑",
+    "Wrong": "错误",
+    "share of photos": "照片的比例",
+    "Mean confidence": "平均置信度",
+    "the largest probability": "最大的概率",
+    "Confidence − accuracy": "置信度 − 准确率",
+    "Conf. − acc.": "置信度 − 准确率",
+    "points; 0 is right": "百分点；0 最好",
+    "nats per photo": "每张照片，奈特",
+    "squared distance to the truth": "与真实标签的平方距离",
+    "15 bins of equal width": "15 个等宽分箱",
+    "ECE, equal mass": "ECE，等频",
+    "15 bins of equally many photos": "15 个照片数相等的分箱",
+    "Smooth ECE": "平滑 ECE",
+    "a kernel instead of bins": "用核代替分箱",
+    "Maximum CE": "最大校准误差",
+    "the worst of 15 bins": "15 个分箱中最差的",
+    "Classwise ECE": "逐类 ECE",
+    "every breed's probability, not the answer's alone": "每个品种的概率，而不只是回答的概率",
+    "mean share wrong over all coverages": "所有覆盖率上的平均错误比例",
+    "Cure": "校准方法",
+    "best NLL": "NLL 最低",
+    "NLL, A → B": "NLL，A → B",
+    "NLL, B → A": "NLL，B → A",
+    "Answers changed": "改变的回答",
+    "Declines by": "拒答依据",
+    "Answers": "回答数",
+    "Share wrong": "错误比例",
+    "Confidence": "置信度",
+    "Normalised logits": "归一化 logits",
+}
+
+TRAIN = {
+    "## Train the last layer at your own ε\n"
+    "Move a slider: when you let go, a new linear layer of {breeds} classes is trained on the "
+    "frozen activations before it. The backbone learned from the trainval photos, so its new head "
+    "learns from {learned:,} *test* photos, a fixed half stratified by breed, and is measured on "
+    "the other {measured:,}.": (
+        "## 用您自己的 ε 训练最后一层\n"
+        "移动滑块，松手后就会在冻结的激活上训练一个新的 {breeds} 类线性层。骨干网络是用 trainval "
+        "照片训练的，所以新的分类头用 {learned:,} 张*测试*照片学习（按品种分层的固定一半），"
+        "在另外 {measured:,} 张上测量。"
+    ),
+    "Label smoothing ε": "标签平滑 ε",
+    "Label noise, % of training labels": "标签噪声，占训练标签的 %",
+    "Training photos per breed ({most}: all)": "每个品种的训练照片数（{most}：全部）",
+    "Other regularisers, steps, seed, backbone": "其他正则化、步数、随机种子、骨干网络",
+    "Weight decay, as a power of ten": "权重衰减（10 的幂）",
+    "Dropout": "Dropout",
+    "Of the rotated activations. Adam instead of L-BFGS: give it more steps.": (
+        "作用于旋转后的激活。优化器由 L-BFGS 换成 Adam：请多给几步。"
+    ),
+    "Early stopping": "早停",
+    "On {share:.0%} of the training photos, by their NLL.": "看 {share:.0%} 训练照片的 NLL。",
+    "Optimiser steps, at most": "优化步数上限",
+    "Seed": "随机种子",
+    "Of the noise, the choice of photos, dropout and the validation photos: without any of them "
+    "the loss is convex, and all seeds agree.": (
+        "用于噪声、照片的选取、dropout 和验证照片：这些都不用时损失是凸的，所有种子结果相同。"
+    ),
+    "Activations of the backbone": "骨干网络的激活",
+    "**How to read this.** Solid and filled is what counts, the photos *measured*; dashed are the "
+    "photos *learned from*, against the labels it was given, noise included. The gap between the "
+    "two is overfitting. Grey: your run before. The loss is what training minimises but for weight "
+    "decay, so its curves at two ε cannot be compared; NLL can.": (
+        "**怎么读这些图。** 实线和实心是要紧的：*测量*用的照片；虚线是*学习*用的照片，"
+        "对照的是给它的标签，包括噪声。两者的差距就是过拟合。灰色：您的上一次训练。"
+        "损失是训练所最小化的量（权重衰减除外），所以两个 ε 的损失曲线不能互相比较；NLL 可以。"
+    ),
+    "## Which ε should I use?": "## 该用哪个 ε？",
+    "A head for every ε from 0 to {most:g}, {seeds} seeds each, at the other settings above. Every "
+    "seed draws new halves of the test photos too, so its band says what other photos would have "
+    "changed.": (
+        "从 0 到 {most:g} 的每个 ε 各训练一个分类头，每个用 {seeds} 个随机种子，其余设置同上。"
+        "每个种子还会重新划分两半测试照片，所以阴影带说明换一批照片会有多大变化。"
+    ),
+    "Sweep": "扫描",
+    "Stop": "停止",
+    "**How to read this.** Each line is the mean over the seeds, its band one standard deviation "
+    "to both sides, the star the lowest mean. Where bands overlap, the choice between two ε is "
+    "worth little.": (
+        "**怎么读这张图。** 每条线是各个种子的平均，阴影带是上下各一个标准差，星号是最低的平均。"
+        "阴影带重叠的地方，选哪个 ε 差别不大。"
+    ),
+    "## What smoothing does to the activations": "## 平滑对激活做了什么",
+    "Breed 1": "品种 1",
+    "Breed 2": "品种 2",
+    "Breed 3": "品种 3",
+    "**How to read this.** Each dot is a test photo, as the last layer receives it, on the plane "
+    "through the three breeds' templates (their rows of the released head's weights); crosses are "
+    "the breeds' means. It is figure 1 of [Müller, Kornblith & Hinton "
+    "2019](https://arxiv.org/abs/1906.02629) for our pair, without their training photos: only "
+    "test activations are kept. Each picture has its own scale. The breeds to begin with are the "
+    "two that the classifiers confuse most (by the mean probability that photos of one give the "
+    "other), and one far from both.": (
+        "**怎么读这些图。** 每个点是一张测试照片，即最后一层所收到的激活，投影到三个品种的模板"
+        "（发布的分类头里它们各自的权重行）所张成的平面上；叉号是各品种的均值。"
+        "这是 [Müller、Kornblith 和 Hinton 2019](https://arxiv.org/abs/1906.02629) 的图 1，"
+        "用的是我们这一对分类器，但没有训练照片：我们只保存了测试照片的激活。每张图各有各的刻度。"
+        "一开始选的是分类器最容易混淆的两个品种（按一个品种的照片给另一个品种的平均概率），"
+        "以及离两者都远的一个。"
+    ),
+}
+
+BREEDS = {
+    "Abyssinian": "阿比西尼亚猫",
+    "American Bulldog": "美国斗牛犬",
+    "American Pit Bull Terrier": "美国比特斗牛梗",
+    "Basset Hound": "巴吉度猎犬",
+    "Beagle": "比格犬",
+    "Bengal": "孟加拉豹猫",
+    "Birman": "伯曼猫",
+    "Bombay": "孟买猫",
+    "Boxer": "拳师犬",
+    "British Shorthair": "英国短毛猫",
+    "Chihuahua": "吉娃娃",
+    "Egyptian Mau": "埃及猫",
+    "English Cocker Spaniel": "英国可卡犬",
+    "English Setter": "英国雪达犬",
+    "German Shorthaired": "德国短毛指示犬",
+    "Great Pyrenees": "大白熊犬",
+    "Havanese": "哈瓦那犬",
+    "Japanese Chin": "日本狆",
+    "Keeshond": "荷兰毛狮犬",
+    "Leonberger": "莱昂贝格犬",
+    "Maine Coon": "缅因猫",
+    "Miniature Pinscher": "迷你杜宾犬",
+    "Newfoundland": "纽芬兰犬",
+    "Persian": "波斯猫",
+    "Pomeranian": "博美犬",
+    "Pug": "巴哥犬",
+    "Ragdoll": "布偶猫",
+    "Russian Blue": "俄罗斯蓝猫",
+    "Saint Bernard": "圣伯纳犬",
+    "Samoyed": "萨摩耶犬",
+    "Scottish Terrier": "苏格兰梗",
+    "Shiba Inu": "柴犬",
+    "Siamese": "暹罗猫",
+    "Sphynx": "斯芬克斯猫",
+    "Staffordshire Bull Terrier": "斯塔福郡斗牛梗",
+    "Wheaten Terrier": "爱尔兰软毛麦色梗",
+    "Yorkshire Terrier": "约克夏梗",
+}
+
+CHINESE: dict[str, str] = HEAD | CLASSIFY | CALIBRATION | TRAIN | BREEDS
