@@ -88,7 +88,7 @@ def test_a_cure_redraws_diagrams_and_histograms(client: Client, lab: report.Lab)
 
 @pytest.mark.parametrize("percent", [0, 10, 50])
 def test_declining_counts_what_is_left_wrong(client: Client, lab: report.Lab, percent: int) -> None:
-    table, plot = client.predict(percent, api_name="/calibration_decline")
+    table, plot = client.predict(percent, "en", api_name="/calibration_decline")
     for k in (0, 1):
         for by in report.RANKINGS:
             rest = lab.remainder(k, by, percent / 100)
