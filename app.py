@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
 import gradio as gr
 
-from model import gate
+from model import gate, kept
 from model.calibrators import Cures
 from model.classifier import Pair
 from model.evaluate import Evaluation, load
@@ -14,6 +18,8 @@ from model.tabs.language import TRANSLATIONS, fixed, say
 from model.tabs.page import remember
 from model.tabs.theme import HEAD, MARK, STYLE, THEME
 
+Loaded = TypeVar("Loaded")
+
 TABS = {
     "classify": "Classify",
     "toy": "Toy logits",
@@ -22,10 +28,26 @@ TABS = {
 }
 
 
-def load_or_explain() -> tuple[Pair, Evaluation] | str:
-    """The pair and its evaluation, or one sentence that names the missing file and the remedy."""
+# What the page is served with, here and by `model/scale.py`.
+MOST_WAITING = 64
+OPTIONS: dict[str, Any] = {
+    "theme": THEME,
+    "css_paths": STYLE,
+    "head": HEAD,
+    "i18n": TRANSLATIONS,
+    "footer_links": ["api", "settings"],
+    "max_file_size": "50mb",
+    "mcp_server": True,
+    "ssr_mode": False,  # drawn in the browser everywhere, as it is tested
+    "run_history": False,
+    "app_kwargs": {"middleware": gate.MIDDLEWARE},
+}
+
+
+def load_or_explain(load: Callable[[], Loaded]) -> Loaded | str:
+    """What ``load`` gives, or the sentences that name the missing file and the remedy."""
     try:
-        return Pair(), load()
+        return load()
     except ValueError as error:
         return str(error)
 
@@ -46,52 +68,61 @@ def open_tab(request: gr.Request) -> gr.Tabs:
     return gr.Tabs(selected=wanted) if wanted in TABS else gr.skip()
 
 
-def build() -> gr.Blocks:
-    """The whole page."""
-    loaded = load_or_explain()
+def fill(rooms: Mapping[str, gr.Tab], pair: Pair | str, evaluation: Evaluation | str) -> None:
+    """Build the tabs that read files: each with what could be loaded, or why it could not."""
+    measured = None if isinstance(evaluation, str) else evaluation
+    cures = None if measured is None else Cures(measured.logits, measured.labels)
+    photo = None
+    with rooms["classify"]:
+        if isinstance(pair, str):
+            gr.Markdown(fixed("**The classifiers cannot be loaded.** {reason}", reason=pair))
+        else:
+            photo = classify.build(pair, measured, cures)
+    if measured is None:
+        for key in ("calibration", "train"):
+            with rooms[key]:
+                gr.Markdown(
+                    fixed("**The measurements cannot be loaded.** {reason}", reason=evaluation)
+                )
+        return
+    with rooms["calibration"]:
+        calibration.build(measured, cures)
+    with rooms["train"]:
+        head.build(measured, photo)
+
+
+def build(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
+    """The whole page; ``load_pair`` gives the classifiers."""
+    pair, evaluation = load_or_explain(load_pair), load_or_explain(load)
     # Uploads are deleted within the hour after they came (looked for every ten minutes).
     with gate.Page(
         title="Label Smoothing Lab", delete_cache=(600, 3000), analytics_enabled=False
     ) as demo:
         gr.HTML(words.both(title("en"), title("zh")), elem_id="title")
-        shown = ("classify", "toy") if isinstance(loaded, str) else tuple(TABS)
         with gr.Tabs() as tabs:
-            rooms = {key: gr.Tab(fixed(TABS[key]), id=key) for key in shown}
+            rooms = {key: gr.Tab(fixed(name), id=key) for key, name in TABS.items()}
         for key, room in rooms.items():
             js = remember("tab", "classify", value=key)
             room.select(None, None, None, js=js, api_visibility="private")
         with rooms["toy"]:
             toy.build()
-        if isinstance(loaded, str):
-            with rooms["classify"]:
-                gr.Markdown(f"**The classifiers cannot be loaded.** {loaded}")
-            return demo
-        pair, evaluation = loaded
-        cures = Cures(evaluation.logits, evaluation.labels)
-        with rooms["classify"]:
-            photo = classify.build(pair, evaluation, cures)
-        with rooms["calibration"]:
-            calibration.build(evaluation, cures)
-        with rooms["train"]:
-            head.build(evaluation, photo)
+        fill(rooms, pair, evaluation)
         demo.load(open_tab, None, tabs, show_progress="hidden", api_visibility="private")
     return demo
 
 
-def main() -> None:
+def ready(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
+    """The page with its bounded queue, and its uploads deleted in time; to be served once."""
     gate.keep_uploads_apart()
-    build().queue(max_size=64).launch(
-        theme=THEME,
-        css_paths=STYLE,
-        head=HEAD,
-        i18n=TRANSLATIONS,
-        footer_links=["api", "settings"],
-        max_file_size="50mb",
-        mcp_server=True,
-        ssr_mode=False,  # drawn in the browser everywhere, as it is tested
-        app_kwargs={"middleware": gate.MIDDLEWARE},
-        run_history=False,
-    )
+    page = build(load_pair).queue(max_size=MOST_WAITING)
+    kept.Uploads(page).watch()
+    return page
+
+
+def main() -> None:
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("model").setLevel(logging.INFO)  # what runs the classifiers, and why
+    ready().launch(state_session_capacity=kept.SESSIONS, **OPTIONS)
 
 
 if __name__ == "__main__":

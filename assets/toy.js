@@ -327,8 +327,9 @@
     chart.path("target", ticks.join(""));
     const i = state.trueClass;
     chart.describe(
-      `${name}: class ${i} has probability ${probability(result.probabilities[i])}, ` +
-        `its target is ${probability(side.target[i])}`,
+      worded("{name}: class {i} has probability {p}, its target is {q}", {
+        name, i, p: probability(result.probabilities[i]), q: probability(side.target[i]),
+      }),
     );
   }
 
@@ -352,7 +353,9 @@
     });
     chart.path("arrows", arrows.join("")).style.strokeWidth = column > 14 ? 2.2 : 1.4;
     const i = state.trueClass;
-    chart.describe(`${name}: the gradient on the logit of class ${i} is ${signed(side.gradient[i])}`);
+    chart.describe(worded("{name}: the gradient on the logit of class {i} is {gradient}", {
+      name, i, gradient: signed(side.gradient[i]),
+    }));
   }
 
   function drawLead(chart, view) {
@@ -386,19 +389,20 @@
     chart.mark("path", "minimum smoothed", {
       d: inView ? `M${at(chart.X(best) - 6)} ${at(chart.Y(bestLoss) - 6)}l6 6l6 -6` : "",
     });
-    chart.text("label smoothed", inView ? clamp(chart.X(best), chart.margin.left + 42, chart.width - 62) : 0, chart.margin.top + 2, inView ? `minimum at ${number(best)}` : "");
+    chart.text("label smoothed", inView ? clamp(chart.X(best), chart.margin.left + 42, chart.width - 62) : 0, chart.margin.top + 2, inView ? worded("minimum at {best}", { best: number(best) }) : "");
     const [edge, floor] = [chart.width - chart.margin.right, chart.Y(lossAtLead(x1, n, 0))];
     chart.path("minimum unsmoothed", `M${at(edge - 16)} ${at(floor - 9)}h12l-4 -3m4 3l-4 3`);
-    chart.text("label unsmoothed", edge - 20, floor - 6, best === null ? "both minima at ∞" : "minimum at ∞", "end");
+    chart.text("label unsmoothed", edge - 20, floor - 6, worded(best === null ? "both minima at ∞" : "minimum at ∞"), "end");
     const here = clamp(lead, x0, x1);
     const onCurve = lossAtLead(here, n, state.epsilon);
     chart.path("price", `M${at(chart.X(here))} ${at(chart.Y(onCurve))}V${at(chart.Y(result.smoothed.loss))}`);
     chart.dot("point unsmoothed", here, result.one_hot.loss);
     chart.dot("point smoothed", here, result.smoothed.loss);
     chart.describe(
-      `Loss against the lead of the true-class logit. One-hot: minimum at infinity. Smoothed: minimum at ` +
-        `${best === null ? "infinity" : number(best)}. Here: lead ${number(lead)}, losses ` +
-        `${number(result.one_hot.loss, 3)} and ${number(result.smoothed.loss, 3)}`,
+      worded(
+        "Loss against the lead of the true-class logit. One-hot: minimum at ∞. Smoothed: minimum at {best}. Here: lead {lead}, losses {one} and {two}",
+        { best: number(best), lead: number(lead), one: number(result.one_hot.loss, 3), two: number(result.smoothed.loss, 3) },
+      ),
     );
   }
 
@@ -455,7 +459,9 @@
       chart.dot(`point ${kind}`, decades(training.step), now);
     });
     const [one, two] = training.runs.map((run) => softmax(run.logits)[training.trueClass]);
-    chart.describe(`After ${training.step} steps the confidence is ${probability(one)} one-hot and ${probability(two)} smoothed`);
+    chart.describe(worded("After {steps} steps the confidence is {one} one-hot and {two} smoothed", {
+      steps: training.step, one: probability(one), two: probability(two),
+    }));
   }
 
   function drawTrained(chart, training) {
@@ -470,8 +476,11 @@
     chart.path("bars unsmoothed", bars(chart, one, 0.12, 0.48));
     chart.path("bars smoothed", bars(chart, two, 0.52, 0.88));
     chart.describe(
-      `Logits after ${training.step} steps: the true class leads by ${number(leadOf(one, training.trueClass))} ` +
-        `one-hot and ${number(leadOf(two, training.trueClass))} smoothed`,
+      worded("Logits after {steps} steps: the true class leads by {one} one-hot and {two} smoothed", {
+        steps: training.step,
+        one: number(leadOf(one, training.trueClass)),
+        two: number(leadOf(two, training.trueClass)),
+      }),
     );
   }
 
@@ -565,7 +574,7 @@
       <p data-text="training"></p>
     </section>`;
 
-  /** What stands on the page from the start, in Chinese. What the numbers say stays English. */
+  /** The toy's Chinese, by its English. */
   const CHINESE = {
     "Controls": "控制",
     "smoothing": "平滑",
@@ -607,11 +616,89 @@
     "Step size": "步长",
     "Gradient descent on your logits under both losses. Above: the true class's confidence against the step (logarithmic); dashes mark the smoothed optimum. Below: the logits now.":
       "在两种损失下对您的 logits 做梯度下降。上：真实类别的置信度随步数（对数坐标）的变化，虚线是平滑的最优值。下：现在的 logits。",
+
+    // what the numbers say
+    "{name}: class {i} has probability {p}, its target is {q}": "{name}：类别 {i} 的概率是 {p}，目标是 {q}",
+    "{name}: the gradient on the logit of class {i} is {gradient}": "{name}：类别 {i} 的 logit 上的梯度是 {gradient}",
+    "minimum at {best}": "最小值在 {best}",
+    "both minima at ∞": "两个最小值都在 ∞",
+    "minimum at ∞": "最小值在 ∞",
+    "Loss against the lead of the true-class logit. One-hot: minimum at ∞. Smoothed: minimum at {best}. Here: lead {lead}, losses {one} and {two}":
+      "损失随真实类别 logit 的领先量而变。one-hot：最小值在 ∞。平滑：最小值在 {best}。这里：领先 {lead}，损失 {one} 和 {two}",
+    "After {steps} steps the confidence is {one} one-hot and {two} smoothed": "{steps} 步之后，one-hot 的置信度是 {one}，平滑的是 {two}",
+    "Logits after {steps} steps: the true class leads by {one} one-hot and {two} smoothed":
+      "{steps} 步之后的 logits：真实类别在 one-hot 下领先 {one}，在平滑下领先 {two}",
+    "Logit of class {k}": "类别 {k} 的 logit",
+    "Logit of class {k}, the true class": "类别 {k} 的 logit，真实类别",
+    "Logits, one slider per class": "logits，每个类别一个滑块",
+    "true": "真实",
+    "{value}, probability {p}": "{value}，概率 {p}",
+    "{part} label: (1−ε) · ce({i})": "{part} 标签：(1−ε) · ce({i})",
+    "{part} all classes: ε · mean ce": "{part} 全部类别：ε · ce 的平均",
+    "ε = 0 is plain cross entropy: both targets are one-hot, and both sides below agree.":
+      "ε = 0 就是普通的交叉熵：两个目标都是 one-hot，下面两边相同。",
+    "ε = 1 forgets the label: every one of the {n} classes is asked for 1/{n} = {rest}, and the best logits are all equal.":
+      "ε = 1 忘掉了标签：{n} 个类别的目标都是 1/{n} = {rest}，最好的 logits 全部相等。",
+    "ε = {epsilon} asks for {q} on class {i} and {rest} on the other class.":
+      "ε = {epsilon} 要求类别 {i} 的概率为 {q}，另一个类别为 {rest}。",
+    "ε = {epsilon} asks for {q} on class {i} and {rest} on each of the other {others}.":
+      "ε = {epsilon} 要求类别 {i} 的概率为 {q}，其余 {others} 个各为 {rest}。",
+    "All logits are equal: every class has probability 1/{n} = {p}.": "所有 logits 相等：每个类别的概率都是 1/{n} = {p}。",
+    "The true class {i} is on top with probability {p}; its logit leads by {lead}.":
+      "真实类别 {i} 排在第一，概率 {p}；它的 logit 领先 {lead}。",
+    "Class {top} is on top with probability {p}; the true class {i} has {q}.": "类别 {top} 排在第一，概率 {p}；真实类别 {i} 只有 {q}。",
+    "Class {k}: logit {logit}, softmax {p}, targets {one} and {two}, gradients {pull} and {push}.":
+      "类别 {k}：logit {logit}，softmax {p}，目标 {one} 和 {two}，梯度 {pull} 和 {push}。",
+    "Asks for {q} on class {i} and {others} elsewhere; on class {i} the softmax is {p}.":
+      "要求类别 {i} 为 {q}，其余为 {others}；类别 {i} 的 softmax 是 {p}。",
+    "{gradient} on class {i}, and leaves it where it is. Descent moves each logit against its arrow; the arrows sum to 0.":
+      "类别 {i} 上是 {gradient}，它不再移动。下降使每个 logit 逆着箭头移动；所有箭头之和为 0。",
+    "{gradient} on class {i}, so descent raises it. Descent moves each logit against its arrow; the arrows sum to 0.":
+      "类别 {i} 上是 {gradient}，所以下降把它抬高。下降使每个 logit 逆着箭头移动；所有箭头之和为 0。",
+    "{gradient} on class {i}, so descent lowers it: it is too sure. Descent moves each logit against its arrow; the arrows sum to 0.":
+      "类别 {i} 上是 {gradient}，所以下降把它压低：它太自信了。下降使每个 logit 逆着箭头移动；所有箭头之和为 0。",
+    "Here the lead is {lead} and the losses are {one} and {two}.": "这里的领先量是 {lead}，损失是 {one} 和 {two}。",
+    " The smoothed dot floats {price} above its curve: smoothing also charges for unequal wrong classes.":
+      "平滑的圆点浮在曲线之上 {price}：错误类别之间不相等，平滑也要收费。",
+    "One-hot targets have no best lead: each further step lowers the loss, down to 0 at an infinite lead and confidence 1.":
+      "one-hot 目标没有最佳领先量：每多领先一点，损失就更低，直到领先无穷大、置信度为 1 时降到 0。",
+    "One-hot: every further lead lowers the loss, the minimum is at infinity. Smoothed: it is at log((1−ε+ε/N)/(ε/N)) = {lead}, where the confidence is 1−ε+ε/N = {confidence}. ":
+      "one-hot：领先越多损失越低，最小值在无穷远处。平滑：最小值在 log((1−ε+ε/N)/(ε/N)) = {lead}，那里的置信度是 1−ε+ε/N = {confidence}。",
+    "Your lead is there.": "您的领先量正好在那里。",
+    "Your lead is {gap} short of it.": "您的领先量还差 {gap}。",
+    "Your lead is {gap} beyond it.": "您的领先量超出了 {gap}。",
+    "The number of classes changes nothing here: with ε = 0 the best lead is infinite for N = 2 and for N = 50.":
+      "类别数在这里不起作用：ε = 0 时，无论 N = 2 还是 N = 50，最佳领先量都是无穷大。",
+    "At ε = 1 the best lead is 0 for every N; the confidence is 1/N, {p2} for N = 2 and {p50} for N = 50.":
+      "ε = 1 时，对任何 N 最佳领先量都是 0；置信度是 1/N：N = 2 时 {p2}，N = 50 时 {p50}。",
+    "N matters because ε is shared: with N = 2 the one wrong class keeps ε/2 = {rest2}, so a lead of {lead2} and a confidence of {p2} are best; with N = 50 each keeps {rest50}, and the best lead is {lead50}, the confidence {p50}.":
+      "N 有影响，因为 ε 是大家平分的：N = 2 时唯一的错误类别分到 ε/2 = {rest2}，最佳领先量是 {lead2}，置信度 {p2}；N = 50 时每个分到 {rest50}，最佳领先量是 {lead50}，置信度 {p50}。",
+    "{epsilon}: target {q} on the true class": "{epsilon}：真实类别的目标是 {q}",
+    "Both start at your logits: confidence {p1}, lead {lead1}.": "两者都从您的 logits 出发：置信度 {p1}，领先 {lead1}。",
+    "After 1 step of size {size}: ": "步长 {size}，1 步之后：",
+    "After {steps} steps of size {size}: ": "步长 {size}，{steps} 步之后：",
+    "one-hot confidence {p1}, lead {lead1}": "one-hot 的置信度 {p1}，领先 {lead1}",
+    "; smoothed the same, since ε = 0.": "；平滑的也一样，因为 ε = 0。",
+    ", running away; smoothed confidence {p2}, lead {lead2}, settled at its optimum.":
+      "，越跑越远；平滑的置信度 {p2}，领先 {lead2}，停在了最优值。",
+    ", running away; smoothed confidence {p2}, lead {lead2}, bound for {bestP} and {bestLead}.":
+      "，越跑越远；平滑的置信度 {p2}，领先 {lead2}，正走向 {bestP} 和 {bestLead}。",
+    "{name} takes a whole number from {low} to {high}; the toy keeps the last good one.":
+      "{name} 要填 {low} 到 {high} 的整数；先保留上一个有效值。",
+    "{name} takes a number from {low} to {high}; the toy keeps the last good one.":
+      "{name} 要填 {low} 到 {high} 的数；先保留上一个有效值。",
+    "A logit": "logit",
+    "The link to this toy is on the clipboard.": "链接已复制到剪贴板。",
+    "The link to this toy: {link}": "链接：{link}",
+    "The link's toy could not be read, so this is the usual one.": "链接里的内容读不出来，所以这里是平常的样子。",
   };
 
-  /** `text` in the page's language. */
-  const worded = (text) =>
-    document.documentElement.lang.startsWith("zh") ? (CHINESE[text] ?? text) : text;
+  /** `text` in the page's language, with `values` in the place of its {names}. */
+  function worded(text, values = {}) {
+    const chinese = document.documentElement.lang.startsWith("zh");
+    const template = chinese ? (CHINESE[text] ?? text) : text;
+    return template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  }
 
   /** Put everything below `root` into the page's language. */
   function translate(root) {
@@ -626,16 +713,21 @@
     }
   }
 
-  /** Put a toy into `root`, an element of class "toy". Mounting twice changes nothing. */
-  function mount(root) {
+  /**
+   * Put a toy into `root`, an element of class "toy". Mounting twice changes nothing. `before` is
+   * the state to go on from where the page's language has changed.
+   */
+  function mount(root, before = null) {
     if (root.toy) return root.toy;
     root.innerHTML = `<div class="sheet">${SKELETON}</div>`;
-    translate(root);
+    const sheet = root.firstElementChild;
+    translate(sheet);
     const find = (selector) => root.querySelector(selector);
+    const language = document.documentElement.lang;
     const stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
 
     const linked = new URLSearchParams(window.location.search).get(PARAMETER);
-    let state = (linked !== null && parseState(linked)) || defaultState();
+    let state = before ?? ((linked !== null && parseState(linked)) || defaultState());
     let result = null;
     let training = new Training(state);
     let playing = false;
@@ -696,7 +788,7 @@
         const field = document.createElement("input");
         Object.assign(field, { type: "number", step: "any", min: -MAX_LOGIT, max: MAX_LOGIT });
         Object.assign(field.dataset, { class: k, rule: "logit" });
-        field.setAttribute("aria-label", `Logit of class ${k}`);
+        field.setAttribute("aria-label", worded("Logit of class {k}", { k }));
         label.append(field);
         host.append(label);
         fields.logits.push(field);
@@ -704,7 +796,7 @@
       }
       find(".numbers").open = n <= 12;
       charts.logits.svg.setAttribute("role", "group");
-      charts.logits.svg.setAttribute("aria-label", "Logits, one slider per class");
+      charts.logits.svg.setAttribute("aria-label", worded("Logits, one slider per class"));
     }
 
     const maximumOf = (values) => Math.max(...values.map(Math.abs));
@@ -722,7 +814,7 @@
       const column = chart.plotWidth / n;
       const radius = clamp(column * 0.3, 2.5, 7);
       const labelled = chart.margin.top - 4;
-      chart.mark("text", "flag", { x: at(chart.X(state.trueClass + 0.5)), y: labelled, "text-anchor": "middle" }, chart.outside).textContent = column > 30 ? "true" : "▾";
+      chart.mark("text", "flag", { x: at(chart.X(state.trueClass + 0.5)), y: labelled, "text-anchor": "middle" }, chart.outside).textContent = column > 30 ? worded("true") : "▾";
       sliders.forEach(({ group, hit, bar, handle, grip }, k) => {
         const value = state.logits[k];
         const [zero, y, x] = [chart.Y(0), chart.Y(value), chart.X(k)];
@@ -735,11 +827,15 @@
         set(grip, { x, y: y - 22, width: column, height: 44 });
         group.classList.toggle("is-true", k === state.trueClass);
         group.setAttribute("tabindex", k === selected ? 0 : -1);
-        group.setAttribute("aria-label", `Logit of class ${k}${k === state.trueClass ? ", the true class" : ""}`);
+        group.setAttribute("aria-label", worded(
+          k === state.trueClass ? "Logit of class {k}, the true class" : "Logit of class {k}", { k },
+        ));
         group.setAttribute("aria-valuenow", value);
         group.setAttribute("aria-valuemin", -MAX_LOGIT);
         group.setAttribute("aria-valuemax", MAX_LOGIT);
-        group.setAttribute("aria-valuetext", `${number(value)}, probability ${probability(result.probabilities[k])}`);
+        group.setAttribute("aria-valuetext", worded("{value}, probability {p}", {
+          value: number(value), p: probability(result.probabilities[k]),
+        }));
       });
     }
 
@@ -752,8 +848,8 @@
         [result.smoothed, ".panel.smoothed", "smoothed"],
       ]) {
         say(`loss-${name}`, number(side.loss, 3));
-        say(`label-${name}`, `${number(side.label_part, 3)} label: (1−ε) · ce(${state.trueClass})`);
-        say(`uniform-${name}`, `${number(side.uniform_part, 3)} all classes: ε · mean ce`);
+        say(`label-${name}`, worded("{part} label: (1−ε) · ce({i})", { part: number(side.label_part, 3), i: state.trueClass }));
+        say(`uniform-${name}`, worded("{part} all classes: ε · mean ce", { part: number(side.uniform_part, 3) }));
         const parts = find(`${panel} .parts`).children;
         parts[0].style.width = `${(100 * side.label_part) / longest}%`;
         parts[1].style.width = `${(100 * side.uniform_part) / longest}%`;
@@ -764,9 +860,12 @@
       const { epsilon, trueClass, logits } = state;
       const n = logits.length;
       const [q, rest] = [result.smoothed.target[trueClass], epsilon / n];
-      if (epsilon === 0) return "ε = 0 is plain cross entropy: both targets are one-hot, and both sides below agree.";
-      if (epsilon === 1) return `ε = 1 forgets the label: every one of the ${n} classes is asked for 1/${n} = ${probability(rest)}, and the best logits are all equal.`;
-      return `ε = ${shortest(epsilon)} asks for ${probability(q)} on class ${trueClass} and ${probability(rest)} on ${n === 2 ? "the other class" : `each of the other ${n - 1}`}.`;
+      const values = { epsilon: shortest(epsilon), n, i: trueClass, q: probability(q), rest: probability(rest), others: n - 1 };
+      if (epsilon === 0) return worded("ε = 0 is plain cross entropy: both targets are one-hot, and both sides below agree.");
+      if (epsilon === 1) return worded("ε = 1 forgets the label: every one of the {n} classes is asked for 1/{n} = {rest}, and the best logits are all equal.", values);
+      return worded(n === 2
+        ? "ε = {epsilon} asks for {q} on class {i} and {rest} on the other class."
+        : "ε = {epsilon} asks for {q} on class {i} and {rest} on each of the other {others}.", values);
     }
 
     const shortest = (value) => `${round(value, 4) || value}`;
@@ -780,34 +879,63 @@
       say("verdict", verdict());
       say("epsilon", `ε = ${shortest(epsilon)}`);
       say("logits", p.every((value) => Math.abs(value - p[0]) < 1e-12)
-        ? `All logits are equal: every class has probability 1/${n} = ${probability(p[0])}.`
+        ? worded("All logits are equal: every class has probability 1/{n} = {p}.", { n, p: probability(p[0]) })
         : top === i
-          ? `The true class ${i} is on top with probability ${probability(p[i])}; its logit leads by ${number(view.lead)}.`
-          : `Class ${top} is on top with probability ${probability(p[top])}; the true class ${i} has ${probability(p[i])}.`);
+          ? worded("The true class {i} is on top with probability {p}; its logit leads by {lead}.", { i, p: probability(p[i]), lead: number(view.lead) })
+          : worded("Class {top} is on top with probability {p}; the true class {i} has {q}.", { top, p: probability(p[top]), i, q: probability(p[i]) }));
       const k = selected;
-      say("selected", `Class ${k}: logit ${number(logits[k])}, softmax ${probability(p[k])}, targets ${probability(one.target[k])} and ${probability(two.target[k])}, gradients ${signed(one.gradient[k])} and ${signed(two.gradient[k])}.`);
+      say("selected", worded("Class {k}: logit {logit}, softmax {p}, targets {one} and {two}, gradients {pull} and {push}.", {
+        k, logit: number(logits[k]), p: probability(p[k]),
+        one: probability(one.target[k]), two: probability(two.target[k]),
+        pull: signed(one.gradient[k]), push: signed(two.gradient[k]),
+      }));
       for (const [name, side] of [["one-hot", one], ["smoothed", two]]) {
         const others = side.target[i === 0 ? 1 : 0];
-        say(`target-${name}`, `Asks for ${probability(side.target[i])} on class ${i} and ${probability(others)} elsewhere; on class ${i} the softmax is ${probability(p[i])}.`);
+        say(`target-${name}`, worded("Asks for {q} on class {i} and {others} elsewhere; on class {i} the softmax is {p}.", {
+          q: probability(side.target[i]), i, others: probability(others), p: probability(p[i]),
+        }));
         const gradient = side.gradient[i];
-        const move = Math.abs(gradient) < 0.0005 ? "and leaves it where it is" : gradient < 0 ? "so descent raises it" : "so descent lowers it: it is too sure";
-        say(`gradient-${name}`, `${signed(gradient)} on class ${i}, ${move}. Descent moves each logit against its arrow; the arrows sum to 0.`);
+        say(`gradient-${name}`, worded(
+          Math.abs(gradient) < 0.0005
+            ? "{gradient} on class {i}, and leaves it where it is. Descent moves each logit against its arrow; the arrows sum to 0."
+            : gradient < 0
+              ? "{gradient} on class {i}, so descent raises it. Descent moves each logit against its arrow; the arrows sum to 0."
+              : "{gradient} on class {i}, so descent lowers it: it is too sure. Descent moves each logit against its arrow; the arrows sum to 0.",
+          { gradient: signed(gradient), i },
+        ));
       }
       const price = two.loss - lossAtLead(view.lead, n, epsilon);
-      const uneven = price > 0.0005 ? ` The smoothed dot floats ${number(price, 3)} above its curve: smoothing also charges for unequal wrong classes.` : "";
-      say("lead", `Here the lead is ${number(view.lead)} and the losses are ${number(one.loss, 3)} and ${number(two.loss, 3)}.${uneven}`);
+      say("lead",
+        worded("Here the lead is {lead} and the losses are {one} and {two}.", {
+          lead: number(view.lead), one: number(one.loss, 3), two: number(two.loss, 3),
+        }) + (price > 0.0005
+          ? worded(" The smoothed dot floats {price} above its curve: smoothing also charges for unequal wrong classes.", { price: number(price, 3) })
+          : ""));
       const gap = two.optimum_lead === null ? 0 : two.optimum_lead - view.lead;
-      const advice = Math.abs(gap) < 0.005 ? "Your lead is there." : gap > 0 ? `Your lead is ${number(gap)} short of it.` : `Your lead is ${number(-gap)} beyond it.`;
       say("optimum", two.optimum_lead === null
-        ? "One-hot targets have no best lead: each further step lowers the loss, down to 0 at an infinite lead and confidence 1."
-        : `One-hot: every further lead lowers the loss, the minimum is at infinity. Smoothed: it is at log((1−ε+ε/N)/(ε/N)) = ${number(two.optimum_lead)}, where the confidence is 1−ε+ε/N = ${probability(two.optimum_confidence)}. ${advice}`);
+        ? worded("One-hot targets have no best lead: each further step lowers the loss, down to 0 at an infinite lead and confidence 1.")
+        : worded("One-hot: every further lead lowers the loss, the minimum is at infinity. Smoothed: it is at log((1−ε+ε/N)/(ε/N)) = {lead}, where the confidence is 1−ε+ε/N = {confidence}. ", {
+          lead: number(two.optimum_lead), confidence: probability(two.optimum_confidence),
+        }) + worded(
+          Math.abs(gap) < 0.005 ? "Your lead is there."
+            : gap > 0 ? "Your lead is {gap} short of it." : "Your lead is {gap} beyond it.",
+          { gap: number(Math.abs(gap)) },
+        ));
       const [few, many] = [MIN_CLASSES, MAX_CLASSES].map((count) => [optimalLead(epsilon, count), optimalConfidence(epsilon, count)]);
-      say("classes", epsilon === 0
-        ? "The number of classes changes nothing here: with ε = 0 the best lead is infinite for N = 2 and for N = 50."
-        : epsilon === 1
-          ? `At ε = 1 the best lead is 0 for every N; the confidence is 1/N, ${probability(few[1])} for N = 2 and ${probability(many[1])} for N = 50.`
-          : `N matters because ε is shared: with N = 2 the one wrong class keeps ε/2 = ${probability(epsilon / 2)}, so a lead of ${number(few[0])} and a confidence of ${probability(few[1])} are best; with N = 50 each keeps ${probability(epsilon / 50)}, and the best lead is ${number(many[0])}, the confidence ${probability(many[1])}.`);
-      fields.epsilon.setAttribute("aria-valuetext", `${shortest(epsilon)}: target ${probability(two.target[i])} on the true class`);
+      say("classes", worded(
+        epsilon === 0
+          ? "The number of classes changes nothing here: with ε = 0 the best lead is infinite for N = 2 and for N = 50."
+          : epsilon === 1
+            ? "At ε = 1 the best lead is 0 for every N; the confidence is 1/N, {p2} for N = 2 and {p50} for N = 50."
+            : "N matters because ε is shared: with N = 2 the one wrong class keeps ε/2 = {rest2}, so a lead of {lead2} and a confidence of {p2} are best; with N = 50 each keeps {rest50}, and the best lead is {lead50}, the confidence {p50}.",
+        {
+          rest2: probability(epsilon / 2), lead2: number(few[0]), p2: probability(few[1]),
+          rest50: probability(epsilon / 50), lead50: number(many[0]), p50: probability(many[1]),
+        },
+      ));
+      fields.epsilon.setAttribute("aria-valuetext", worded("{epsilon}: target {q} on the true class", {
+        epsilon: shortest(epsilon), q: probability(two.target[i]),
+      }));
     }
 
     function drawTraining() {
@@ -816,9 +944,18 @@
       const [one, two] = training.runs.map((run) => [softmax(run.logits)[state.trueClass], leadOf(run.logits, state.trueClass)]);
       const best = result.smoothed;
       const settled = best.optimum_lead !== null && Math.abs(two[1] - best.optimum_lead) < 0.005;
+      const values = {
+        steps: training.step.toLocaleString("en"), size: state.stepSize,
+        p1: probability(one[0]), lead1: number(one[1]), p2: probability(two[0]), lead2: number(two[1]),
+        bestP: probability(best.optimum_confidence), bestLead: number(best.optimum_lead),
+      };
       say("training", training.step === 0
-        ? `Both start at your logits: confidence ${probability(one[0])}, lead ${number(one[1])}.`
-        : `After ${training.step.toLocaleString("en")} ${training.step === 1 ? "step" : "steps"} of size ${state.stepSize}: one-hot confidence ${probability(one[0])}, lead ${number(one[1])}${state.epsilon === 0 ? "; smoothed the same, since ε = 0" : `, running away; smoothed confidence ${probability(two[0])}, lead ${number(two[1])}, ${settled ? "settled at its optimum" : `bound for ${probability(best.optimum_confidence)} and ${number(best.optimum_lead)}`}`}.`);
+        ? worded("Both start at your logits: confidence {p1}, lead {lead1}.", values)
+        : worded(training.step === 1 ? "After 1 step of size {size}: " : "After {steps} steps of size {size}: ", values) +
+          worded("one-hot confidence {p1}, lead {lead1}", values) +
+          worded(state.epsilon === 0 ? "; smoothed the same, since ε = 0."
+            : settled ? ", running away; smoothed confidence {p2}, lead {lead2}, settled at its optimum."
+              : ", running away; smoothed confidence {p2}, lead {lead2}, bound for {bestP} and {bestLead}.", values));
       const play = find('[data-action="play"]');
       const caption = worded(playing ? "Pause" : training.finished ? "Train again" : training.step ? "Go on" : "Let it train");
       if (play.textContent !== caption) play.textContent = caption;
@@ -838,7 +975,7 @@
       if (logitsKey !== drawnLogits) drawLogits();
       drawnLogits = logitsKey;
       [result.one_hot, result.smoothed].forEach((side, s) => {
-        const name = s ? "Smoothed" : "One-hot";
+        const name = worded(s ? "Smoothed" : "One-hot");
         drawTarget(charts.targets[s], view, side, name);
         drawGradient(charts.gradients[s], view, side, name);
       });
@@ -906,18 +1043,22 @@
     };
     const ruleOf = (field) => rules[field.dataset.rule];
 
-    root.addEventListener("input", ({ target: field }) => {
+    sheet.addEventListener("input", ({ target: field }) => {
       const rule = ruleOf(field);
       if (!rule) return;
       const { name, low, high, whole, take } = rule;
       const value = field.valueAsNumber; // NaN for an empty field and for anything unreadable
       const good = value >= low && value <= high && (!whole || Number.isInteger(value));
       field.setAttribute("aria-invalid", !good);
-      const kind = whole ? "a whole number" : "a number";
-      say("notice", good ? "" : `${name} takes ${kind} from ${number(low, 0)} to ${high}; the toy keeps the last good one.`);
+      say("notice", good ? "" : worded(
+        whole
+          ? "{name} takes a whole number from {low} to {high}; the toy keeps the last good one."
+          : "{name} takes a number from {low} to {high}; the toy keeps the last good one.",
+        { name: worded(name), low: number(low, 0), high },
+      ));
       if (good) take(value, Number(field.dataset.class));
     });
-    root.addEventListener("focusout", ({ target: field }) => {
+    sheet.addEventListener("focusout", ({ target: field }) => {
       if (!ruleOf(field)) return;
       field.removeAttribute("aria-invalid");
       say("notice", "");
@@ -1060,13 +1201,13 @@
         address.searchParams.delete("__sign");
         try {
           await navigator.clipboard.writeText(address.href);
-          say("notice", "The link to this toy is on the clipboard.");
+          say("notice", worded("The link to this toy is on the clipboard."));
         } catch {
-          say("notice", `The link to this toy: ${address.href}`);
+          say("notice", worded("The link to this toy: {link}", { link: address.href }));
         }
       },
     };
-    root.addEventListener("click", (event) => {
+    sheet.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
       if (button.dataset.action) actions[button.dataset.action]();
@@ -1078,11 +1219,22 @@
     buildClasses();
     fill();
     draw();
-    if (linked !== null && parseState(linked) === null) {
-      say("notice", "The link's toy could not be read, so this is the usual one.");
+    if (before === null && linked !== null && parseState(linked) === null) {
+      say("notice", worded("The link's toy could not be read, so this is the usual one."));
     }
     // the first width comes when the tab is shown, later ones when the window changes
-    new ResizeObserver(draw).observe(root);
+    const widths = new ResizeObserver(draw);
+    widths.observe(root);
+
+    const spoken = new MutationObserver(() => {
+      if (document.documentElement.lang === language) return;
+      widths.disconnect();
+      spoken.disconnect();
+      playing = false;
+      delete root.toy;
+      mount(root, state);
+    });
+    spoken.observe(document.documentElement, { attributes: true, attributeFilter: ["lang"] });
 
     root.toy = {
       get state() {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import network, pets, sandbox
-from model.network import CHECKPOINTS, PAIR
+from model import engine, pets, sandbox
+from model.checkpoint import CHECKPOINTS
 from model.photo import MAX_PIXELS as MAX_PIXELS
 
 MAX_BYTES = 50 * 2**20
@@ -22,7 +22,7 @@ def open_photo(photo: bytes | str | Path, size: int = 256) -> Image.Image:
 
     EXIF orientation is applied, transparency laid on white, 16-bit scaled to 8, CMYK and palettes
     converted; of an animation the first frame counts. A large photo comes at a reduced scale, with
-    both sides still at least twice ``size``. It is decoded in a process of its own, in at most
+    both sides still at least ``size``. It is decoded in a process of its own, in at most
     500 MB and ten seconds.
 
     Args:
@@ -51,17 +51,21 @@ class Prediction:
 
 
 class Pair:
-    """The two released classifiers, loaded and ready."""
+    """The two released classifiers, loaded and ready; several threads may call it at once."""
 
-    def __init__(self, folder: Path = CHECKPOINTS) -> None:
-        """Load both checkpoints of ``folder``.
+    def __init__(
+        self,
+        folder: Path = CHECKPOINTS,
+        choose: Callable[[Path], engine.Engine] = engine.choose,
+    ) -> None:
+        """Load the pair of ``folder`` into the engine that ``choose`` finds for it.
 
         Raises:
-            ValueError: one is missing, damaged or foreign, or the two do not fit each other.
+            ValueError: a checkpoint is missing, damaged or foreign, or the two do not fit each
+                other.
         """
-        loaded = [network.load(folder / f"{name}.safetensors") for name in PAIR]
-        self.networks = [net.to(memory_format=torch.channels_last) for net, _ in loaded]
-        self.metadata = tuple(metadata for _, metadata in loaded)
+        self.engine = choose(folder)
+        self.metadata = self.engine.metadata
         if len({metadata.image_size for metadata in self.metadata}) != 1:
             raise ValueError(
                 f"The two checkpoints in {folder} expect photos of different sizes: train both "
@@ -71,11 +75,10 @@ class Pair:
 
     def __call__(self, image: Image.Image) -> Prediction:
         """Classify an RGB image with both networks."""
-        tensor = pets.evaluation_transform(image, self.image_size)[None]
-        tensor = tensor.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            outputs = [net(tensor) for net in self.networks]
-        return Prediction(
-            logits=torch.cat([logits for logits, _ in outputs]).numpy(),
-            features=torch.cat([features for _, features in outputs]).numpy(),
-        )
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[Image.Image]) -> list[Prediction]:
+        """Classify RGB images with both networks, all at once."""
+        pixels = np.stack([pets.pixels(image, self.image_size) for image in images])
+        logits, features = self.engine(pixels)
+        return [Prediction(logits[:, i], features[:, i]) for i in range(len(images))]

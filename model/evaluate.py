@@ -3,25 +3,27 @@
 Writes, beside the checkpoints, what everything after training is computed from:
 `evaluation.npz` (logits and penultimate activations of all 3,669 test photos) and `metrics.json`
 (scores with 95 % bootstrap intervals).
+They speak of what is served: the 8-bit models of `python -m model.quantize`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from model import calibration, network, pets
-from model.network import CHECKPOINTS, PAIR
+from model import calibration, engine, integrity, pets
+from model.checkpoint import CHECKPOINTS, PAIR
 
 KEPT_VARIANCE = 0.99
+BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def rotate(features: NDArray[np.float32], weight: NDArray, bias: NDArray) -> Pen
 
 
 def save(path: Path, evaluation: Evaluation) -> None:
-    """Write an ``Evaluation`` as ``evaluation.npz``; the file appears whole or not at all."""
+    """Write an ``Evaluation`` as ``evaluation.npz``; the file appears whole or not at all, and
+    its sum beside it."""
     arrays: dict[str, Any] = {
         "logits": evaluation.logits,
         "labels": evaluation.labels,
@@ -80,6 +83,7 @@ def save(path: Path, evaluation: Evaluation) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+    integrity.record(path)
 
 
 def load(path: Path = CHECKPOINTS / "evaluation.npz") -> Evaluation:
@@ -91,6 +95,7 @@ def load(path: Path = CHECKPOINTS / "evaluation.npz") -> Evaluation:
     remedy = "Restore it from the repository, or make it anew with `python -m model.evaluate`."
     if not path.is_file():
         raise ValueError(f"{path} is missing. {remedy}")
+    integrity.check(path, remedy)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             fields = Penultimate.__dataclass_fields__
@@ -171,19 +176,30 @@ def table(scores: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def evaluate(folder: Path, photos: list[pets.Photo]) -> Evaluation:
-    """Run the pair in ``folder`` over ``photos``."""
-    logits, penultimate = [], []
-    for name in PAIR:
-        classifier, metadata = network.load(folder / f"{name}.safetensors")
+def evaluate(
+    folder: Path, photos: list[pets.Photo], choose: Callable[[Path], engine.Engine]
+) -> Evaluation:
+    """Run the pair in ``folder`` over ``photos``, in the engine that ``choose`` gives for it."""
+    from fastprogress.fastprogress import progress_bar
+
+    from model import network
+
+    chosen = choose(folder)
+    for name, metadata in zip(PAIR, chosen.metadata, strict=True):
         print(f"{name}: {metadata.arch}, ε = {metadata.epsilon}, {metadata.image_size} px")
-        pair_logits, features = network.predict(classifier, photos, metadata.image_size)
+    print(f"In {chosen.name}.")
+    batches = pets.pixel_batches(photos, chosen.metadata[0].image_size, BATCH)
+    bar = progress_bar(batches, total=-(-len(photos) // BATCH))
+    outputs = [chosen(pixels) for pixels in bar]
+    logits, features = (np.concatenate(parts, axis=1) for parts in zip(*outputs, strict=True))
+    penultimate = []
+    for name, activations in zip(PAIR, features, strict=True):
+        classifier, _ = network.load(folder / f"{name}.safetensors")
         head = classifier.resnet.fc
-        logits.append(pair_logits.numpy())
         weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
-        penultimate.append(rotate(features.numpy(), weight, bias))
+        penultimate.append(rotate(activations, weight, bias))
     return Evaluation(
-        logits=np.stack(logits),
+        logits=logits,
         labels=np.array([photo.label for photo in photos]),
         names=np.array([photo.name for photo in photos]),
         penultimate=(penultimate[0], penultimate[1]),
@@ -199,15 +215,20 @@ def main() -> None:
     add = parser.add_argument
     add("--data", type=Path, help="folder with oxford-iiit-pet/; PETS_DATA or a download if absent")
     add("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the pair (%(default)s)")
-    add("--threads", type=int, default=os.cpu_count(), help="CPU threads (all of them)")
+    add("--fp32", action="store_true", help="the checkpoints in PyTorch, not the 8-bit models")
     add("--metrics-only", action="store_true", help="only recompute metrics.json from the .npz")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     if args.metrics_only:
         evaluation = load(args.checkpoints / "evaluation.npz")
     else:
         photos = pets.official_split(pets.find_root(args.data), "test")
-        evaluation = evaluate(args.checkpoints, photos)
+        if not args.fp32 and not engine.has_dot_products():
+            parser.exit(1, "This CPU has no 8-bit dot products: use another one, or --fp32.\n")
+        exact = partial(engine.Float, bf16=False)
+        try:
+            evaluation = evaluate(args.checkpoints, photos, exact if args.fp32 else engine.EightBit)
+        except ValueError as problem:
+            parser.exit(1, f"{problem}\n")
         save(args.checkpoints / "evaluation.npz", evaluation)
     scores = metrics(evaluation)
     (args.checkpoints / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n")

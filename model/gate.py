@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import gradio as gr
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from model import kept
 
 MAX_BODY = 70 * 2**20  # bytes: a photo of 50 MB in base64, and a little around it
 DRAINED = 4 * MAX_BODY  # bytes read and thrown away so that the sender hears why
@@ -37,6 +40,7 @@ NOT_UNDERSTOOD = (
     "This request does not fit: see the page's API view for what to send, or reload the page."
 )
 NOT_ANSWERED = "The server could not answer this request: try again in a few minutes."
+QUEUE_FULL = "Too many requests are waiting: try again in a moment."
 TOO_LARGE = f"This request is larger than {MAX_BODY >> 20} MB: send a photo of at most 50 MB."
 CLOSED_HERE = "This address serves nothing here: see the page's API view for what does."
 
@@ -46,9 +50,31 @@ log = logging.getLogger(__name__)
 class Page(gr.Blocks):
     """``gr.Blocks`` that answers each event with its result or one sentence."""
 
+    def queue(self, *args: Any, **kwargs: Any) -> Page:
+        super().queue(*args, **kwargs)
+        self._queue.ANALYTICS_MAX_EVENTS = kept.EVENTS
+        enqueue = self._queue.push
+
+        async def push(*args: Any, **kwargs: Any) -> tuple[bool, Any, Any]:
+            done, answer, state = await enqueue(*args, **kwargs)
+            return done, QUEUE_FULL if state == "queue_full" else answer, state
+
+        self._queue.push = push  # type: ignore[method-assign]
+        return self
+
     async def process_api(
         self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
+        session, event = kwargs.get("session_hash"), kwargs.get("event_id")
+        try:
+            return await self.answer(block_fn, inputs, *args, **kwargs)
+        finally:  # Gradio names the session of a request without one after its event
+            kept.forget_sessions(self, session if session == event else None)
+
+    async def answer(
+        self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """``gr.Blocks.process_api``, whose errors all are sentences."""
         if names_a_url(inputs):
             raise gr.Error(NOT_FETCHED, print_exception=False)
         try:
@@ -161,7 +187,8 @@ def keep_uploads_apart() -> None:
     Raises:
         SystemExit: the folder cannot be written; it says what to do.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio then closes, and tidies up
+    if threading.current_thread() is threading.main_thread():  # Ray Serve ends it in its own way
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio then closes, tidies up
     named = os.environ.get("GRADIO_TEMP_DIR")
     base = Path(tempfile.gettempdir()) / f"label-smoothing-lab-{getattr(os, 'getuid', int)()}"
     folder = Path(named) if named else base / str(os.getpid())

@@ -11,19 +11,21 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from model import calibration, report
 from model.calibration import Bins, Floats, Ints
+from model.checkpoint import CHECKPOINTS, PAIR
 from model.evaluate import Evaluation, Penultimate, load
-from model.loss import LabelSmoothingCrossEntropy
-from model.network import CHECKPOINTS, PAIR
 from model.pets import BREEDS, HALVES_SEED, stratified_part
 from model.pets import test_halves as halves_of  # its own name would make pytest collect it
+from model.words import Say, english
+
+if TYPE_CHECKING:  # imported where it is used: it takes a second, and the page needs it later
+    import torch
+    from torch import Tensor
 
 FEWEST, MOST_NOISE, MOST_EPSILON, MOST_STEPS, MOST_DROPOUT = 5, 0.6, 0.9, 400, 0.9
 VALIDATION_SHARE = 0.2
@@ -101,6 +103,8 @@ class Bench:
 
         ``halves`` holds indices, training first; without it those of ``pets.test_halves``.
         """
+        import torch
+
         self.halves = halves_of(labels) if halves is None else halves
         train, test = (penultimate.features[half].astype(np.float32) for half in self.halves)
         self.centre = train.mean(axis=0)
@@ -160,10 +164,14 @@ class Head:
 
     def on_standardised(self, features: Tensor) -> Floats:
         """Logits ``(m, 37)`` of activations ``(m, k)`` that a ``Bench`` has standardised."""
+        import torch
+
         return torch.addmm(self.bias, features, self.weight).numpy()
 
     def logits(self, features: Floats) -> Floats:
         """Logits ``(m, 37)`` of a ``Penultimate``'s rotated activations ``(m, k)``."""
+        import torch
+
         standardised = (np.asarray(features, dtype=np.float32) - self.centre) / self.scale
         return self.on_standardised(torch.from_numpy(standardised.astype(np.float32)))
 
@@ -191,6 +199,10 @@ def training(bench: Bench, drawn: Draw, settings: Settings) -> Iterator[Step]:
     on activations divided by ``√(1 + variance)``, with the decay adapted so that the optimum stays:
     that makes the loss rounder, and 40 steps are enough. The last step's head is the result.
     """
+    import torch
+
+    from model.loss import LabelSmoothingCrossEntropy
+
     fit, watched = torch.from_numpy(drawn.photos), torch.from_numpy(drawn.validation)
     labels = torch.from_numpy(drawn.labels)
     features, target = bench.train[fit], labels[fit]
@@ -329,6 +341,10 @@ def run(bench: Bench, settings: Settings) -> Iterator[Progress | None]:
     Yields after every step, so that whoever asked can walk away: ``None``, or, some ten times, a
     ``Progress``. The last one holds the result.
     """
+    import torch
+
+    from model.loss import LabelSmoothingCrossEntropy
+
     drawn = draw(bench.train_labels, settings)
     features, given = bench.train[torch.from_numpy(drawn.photos)], drawn.labels[drawn.photos]
     targets = torch.from_numpy(given), torch.from_numpy(bench.test_labels)
@@ -437,24 +453,39 @@ def sweep_table(swept: Sweep) -> report.Table:
     return table
 
 
-def sweep_sentence(swept: Sweep) -> str:
+def sweep_sentence(swept: Sweep, say: Say = english) -> str:
     """Which ε is best for what, and whether that is more than the seeds' spread."""
     parts = []
     for score, name in zip(SWEPT, ("the error", "NLL", "ECE"), strict=True):
 
         def size(value: float, score: str = score) -> str:
-            return written(score, abs(value)).replace(" %", " points")
+            text = written(score, abs(value))
+            return say("{points} points", points=text[:-2]) if text.endswith(" %") else text
 
         best = swept.best(score)
         rise, sd = swept.rise(score, best or 1)  # ε = 0 itself is compared with the next
-        spread = f"{'more' if abs(rise) > sd else 'no more'} than the seeds' spread of {size(sd)}"
-        if best:
-            against = f"{size(rise)} below ε = 0, {spread}"
-        else:
-            against = f"ε = {swept.epsilons[1]:g} has {size(rise)} more, {spread}"
-        value = written(score, float(swept.mean(score)[best]))
-        parts.append(f"{name} is lowest at ε = {swept.epsilons[best]:g} ({value}; {against})")
-    text = ", ".join(parts) + "."
+        spread = say(
+            "more than the seeds' spread of {spread}"
+            if abs(rise) > sd
+            else "no more than the seeds' spread of {spread}",
+            spread=size(sd),
+        )
+        against = say(
+            "{size} below ε = 0, {spread}" if best else "ε = {next:g} has {size} more, {spread}",
+            next=swept.epsilons[1],
+            size=size(rise),
+            spread=spread,
+        )
+        parts.append(
+            say(
+                "{name} is lowest at ε = {epsilon:g} ({value}; {against})",
+                name=say(name),
+                epsilon=swept.epsilons[best],
+                value=written(score, float(swept.mean(score)[best])),
+                against=against,
+            )
+        )
+    text = say("{one}, {two}, {three}.", **dict(zip(("one", "two", "three"), parts, strict=True)))
     return text[0].upper() + text[1:]
 
 
@@ -538,7 +569,7 @@ def telling_breeds(evaluation: Evaluation) -> tuple[int, int, int]:
     return int(first), int(second), int(away.argmin())
 
 
-def geometry_sentence(both: tuple[Projection, Projection]) -> str:
+def geometry_sentence(both: tuple[Projection, Projection], say: Say = english) -> str:
     """What is measured, and whether smoothing made the clusters tighter as in the paper."""
     (three, smoothed_three), (all_of, smoothed_all) = (
         [getattr(projection, name) for projection in both]
@@ -547,9 +578,11 @@ def geometry_sentence(both: tuple[Projection, Projection]) -> str:
 
     def change(before: float, after: float) -> str:
         if f"{before:.2f}" == f"{after:.2f}":
-            return f"is {before:.2f} for both classifiers"
-        way = "falls" if after < before else "rises"
-        return f"{way} from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)"
+            return say("is {before:.2f} for both classifiers", before=before)
+        text = "rises from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)"
+        if after < before:
+            text = "falls from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)"
+        return say(text, before=before, after=after)
 
     # Judged as written: what looks equal counts as no tighter.
     tighter = (
@@ -563,10 +596,13 @@ def geometry_sentence(both: tuple[Projection, Projection]) -> str:
         (True, False): "These three are tighter, as in the paper; all breeds together are not.",
         (False, True): "All breeds together are tighter, as in the paper; these three are not.",
     }[tighter]
-    return (
-        f"Variance within breeds over variance between them {change(three, smoothed_three)} for "
-        f"these three breeds on the plane, and {change(all_of, smoothed_all)} for all "
-        f"{len(BREEDS)} breeds in all directions; 0 is tightest. {verdict}"
+    return say(
+        "Variance within breeds over variance between them {plane} for these three breeds on the "
+        "plane, and {space} for all {breeds} breeds in all directions; 0 is tightest. {verdict}",
+        plane=change(three, smoothed_three),
+        space=change(all_of, smoothed_all),
+        breeds=len(BREEDS),
+        verdict=say(verdict),
     )
 
 

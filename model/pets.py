@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 
 if TYPE_CHECKING:
     from fastai.data.core import DataLoaders
+    from torch import Tensor
 
 Split = Literal["trainval", "test"]
 
@@ -59,6 +58,34 @@ BREEDS: tuple[str, ...] = (
     "Wheaten Terrier",
     "Yorkshire Terrier",
 )
+# The breeds that are ImageNet classes too, under torchvision's names (ILSVRC 2012 synset words).
+IMAGENET: dict[str, str] = {
+    "American Pit Bull Terrier": "American Staffordshire terrier",
+    "Basset Hound": "basset",
+    "Beagle": "beagle",
+    "Boxer": "boxer",
+    "Chihuahua": "Chihuahua",
+    "Egyptian Mau": "Egyptian cat",
+    "English Cocker Spaniel": "cocker spaniel",
+    "English Setter": "English setter",
+    "German Shorthaired": "German short-haired pointer",
+    "Great Pyrenees": "Great Pyrenees",
+    "Japanese Chin": "Japanese spaniel",
+    "Keeshond": "keeshond",
+    "Leonberger": "Leonberg",
+    "Miniature Pinscher": "miniature pinscher",
+    "Newfoundland": "Newfoundland",
+    "Persian": "Persian cat",
+    "Pomeranian": "Pomeranian",
+    "Pug": "pug",
+    "Saint Bernard": "Saint Bernard",
+    "Samoyed": "Samoyed",
+    "Scottish Terrier": "Scotch terrier",
+    "Siamese": "Siamese cat",
+    "Staffordshire Bull Terrier": "Staffordshire bullterrier",
+    "Wheaten Terrier": "soft-coated wheaten terrier",
+    "Yorkshire Terrier": "Yorkshire terrier",
+}
 SPLIT_SIZES: dict[Split, int] = {"trainval": 3680, "test": 3669}
 
 # The statistics that the ImageNet initialisation was trained with.
@@ -158,21 +185,64 @@ def crop(image: Image.Image, size: int) -> Image.Image:
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
-def evaluation_transform(image: Image.Image, size: int) -> Tensor:
-    """An RGB ``image`` as the networks see it in evaluation and serving: ``(3, size, size)``."""
-    pixels = torch.from_numpy(np.array(crop(image, size))).permute(2, 0, 1)
+def pixels(image: Image.Image, size: int) -> np.ndarray:
+    """What all evaluation and serving sees of an RGB ``image``: uint8 ``(size, size, 3)``."""
+    return np.array(crop(image, size))
+
+
+def evaluation_transform(image: Image.Image, size: int) -> "Tensor":
+    """An RGB ``image`` as the networks see it in training and in fp32: ``(3, size, size)``."""
+    return normalised(pixels(image, size)[None])[0]
+
+
+def normalised(pixels: np.ndarray) -> "Tensor":
+    """Pixels, uint8 ``(B, H, W, 3)``, as floats ``(B, 3, H, W)`` in channels-last order."""
+    import torch
+
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
-    return (pixels / 255 - mean) / std
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
 
 
-def evaluation_batches(photos: list[Photo], size: int, batch_size: int) -> Iterator[Tensor]:
+def evaluation_batches(photos: list[Photo], size: int, batch_size: int) -> "Iterator[Tensor]":
     """The photos under the evaluation transform, ``(B, 3, size, size)`` in channels-last order."""
+    yield from map(normalised, pixel_batches(photos, size, batch_size))
+
+
+def pixel_batches(photos: list[Photo], size: int, batch_size: int) -> Iterator[np.ndarray]:
+    """The photos' pixels, uint8 ``(B, size, size, 3)``."""
     for start in range(0, len(photos), batch_size):
-        images = [
-            evaluation_transform(Image.open(photo.path).convert("RGB"), size)
-            for photo in photos[start : start + batch_size]
-        ]
-        yield torch.stack(images).to(memory_format=torch.channels_last)
+        batch = photos[start : start + batch_size]
+        yield np.stack([pixels(Image.open(photo.path).convert("RGB"), size) for photo in batch])
+
+
+class TrainingCrop:
+    """A random crop, flip and change of light that follow from ``seed`` and the photo alone.
+
+    Whichever process loads a photo, and after whichever others, it comes out the same in the same
+    epoch: so loader processes and training on several machines change nothing. ``seed`` is set
+    anew for each epoch.
+    """
+
+    def __init__(self, size: int, min_scale: float) -> None:
+        from torchvision.transforms import v2
+
+        self.seed = 0
+        self.augment = v2.Compose(
+            [
+                v2.RandomResizedCrop(size, scale=(min_scale, 1), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(brightness=0.2, contrast=0.2),
+            ]
+        )
+
+    def __call__(self, photo: Photo) -> Image.Image:
+        """The training view of ``photo``, RGB."""
+        import torch
+
+        drawn = np.random.SeedSequence([self.seed, *photo.name.encode()]).generate_state(1)[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(drawn))
+            return self.augment(Image.open(photo.path).convert("RGB"))
 
 
 def dataloaders(
@@ -187,6 +257,8 @@ def dataloaders(
 ) -> "DataLoaders":
     """fastai ``DataLoaders``: augmented, shuffled ``train`` and evaluation-cropped ``valid``.
 
+    Their ``training_crop`` is the ``TrainingCrop`` of ``train``.
+
     Args:
         train: photos to learn from: random resized crops and flips, small changes of light.
         valid: photos to report on during training; may be empty.
@@ -196,31 +268,29 @@ def dataloaders(
         min_scale: the least share of a photo's area that a training crop covers.
         workers: loader processes; 0 loads in this one.
     """
-    from fastai.data.block import CategoryBlock, DataBlock
-    from fastai.data.transforms import IndexSplitter, Normalize
-    from fastai.vision.augment import FlipItem, RandomResizedCrop, aug_transforms
+    from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+    from fastai.data.transforms import IndexSplitter, IntToFloatTensor, Normalize, ToTensor
     from fastai.vision.core import PILImage
-    from fastai.vision.data import ImageBlock
     from fasttransform import Transform
 
+    training_crop = TrainingCrop(size, min_scale)
+
+    learned = set(train)
+
     # fastai reads this annotation at run time; so this module does not postpone annotations.
-    class EvaluationCrop(Transform):
-        split_idx = 1
+    class View(Transform):
+        def encodes(self, photo: Photo) -> PILImage:
+            if photo in learned:
+                return PILImage(training_crop(photo))
+            return PILImage(crop(Image.open(photo.path).convert("RGB"), valid_size))
 
-        def encodes(self, image: PILImage) -> PILImage:
-            return PILImage(crop(image, valid_size))
-
-    random_crop = RandomResizedCrop(size, min_scale=min_scale)
-    random_crop.split_idx = 0
     block = DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=list(BREEDS), sort=False)),
-        get_x=lambda photo: photo.path,
+        blocks=(TransformBlock(), CategoryBlock(vocab=list(BREEDS), sort=False)),
         get_y=lambda photo: BREEDS[photo.label],
         splitter=IndexSplitter(range(len(train), len(train) + len(valid))),
-        item_tfms=[random_crop, FlipItem(), EvaluationCrop()],
-        batch_tfms=[
-            *aug_transforms(do_flip=False, max_rotate=0, max_zoom=1, max_warp=0),
-            Normalize.from_stats(MEAN, STD),
-        ],
+        item_tfms=[View(), ToTensor()],
+        batch_tfms=[IntToFloatTensor(), Normalize.from_stats(MEAN, STD)],
     )
-    return block.dataloaders(train + valid, bs=batch_size, num_workers=workers)
+    dls = block.dataloaders(train + valid, bs=batch_size, num_workers=workers)
+    dls.training_crop = training_crop
+    return dls

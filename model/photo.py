@@ -79,7 +79,7 @@ def decode(data: bytes, size: int) -> Image.Image:
         raise ValueError(UNREADABLE) from error
     width, height = image.size
     try:
-        image.draft("RGB", (2 * size, 2 * size))
+        image.draft("RGB", (size, size))
         image.decodermaxblock = 4096  # type: ignore[attr-defined]  # a JPEG: little per read
         needed = decoding_memory(image, width * height, size, data)
     except Exception as error:
@@ -135,12 +135,12 @@ def affordable(pixels: int, needed: int) -> int:
 
 
 def reduction(image: Image.Image, size: int) -> int:
-    """The whole factor that leaves the shorter side at no less than twice ``size``."""
-    return max(1, min(image.size) // (2 * size))
+    """The whole factor that leaves the shorter side at no less than ``size``."""
+    return max(1, min(image.size) // size)
 
 
 def shrink(image: Image.Image, size: int) -> Image.Image:
-    """A loaded image in RGB, reduced by a whole factor to no less than twice ``size``.
+    """A loaded image in RGB, reduced by a whole factor to no less than ``size``.
 
     It goes band by band, since a whole copy of a large photo takes hundreds of megabytes.
     """

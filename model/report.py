@@ -18,6 +18,7 @@ from model.calibration import Bins, Floats, Interval, Ints, wilson
 from model.calibrators import CURES, ISOTONIC, NONE, PLATT, TEMPERATURE, Cures, Temperature, kept
 from model.evaluate import CHECKPOINTS, PAIR, Evaluation, load
 from model.pets import HALVES_SEED
+from model.words import Say, english
 
 HISTOGRAM_BINS = 20
 CONFIDENCE, NORMALISED = RANKINGS = ("confidence", "normalised logits")
@@ -440,7 +441,7 @@ def cure_table(lab: Lab, classifier: int) -> Table:
     return table
 
 
-def halves_table(lab: Lab) -> Table:
+def halves_table(lab: Lab, say: Say = english) -> Table:
     """NLL of every cure, both ways round, and the answers it changed."""
     table = Table(["Cure", "NLL, A → B", "NLL, B → A", "Answers changed"])
     for classifier, name in enumerate(PAIR):
@@ -454,7 +455,9 @@ def halves_table(lab: Lab) -> Table:
                     *(Cell(f"{n:.4f}", t) for n, t in zip(cured.nll_halves, fits, strict=True)),
                     Cell(
                         str(sum(cured.changed)),
-                        f"{righted} now right, {spoiled} now wrong" if sum(cured.changed) else "",
+                        say("{right} now right, {wrong} now wrong", right=righted, wrong=spoiled)
+                        if sum(cured.changed)
+                        else "",
                     ),
                 ]
             )

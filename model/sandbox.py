@@ -26,6 +26,7 @@ MAX_SECONDS = (
     10.0  # from the request to the answer; decoders that can be asked to stop do so before
 )
 MAX_MEMORY = 500_000_000  # bytes of address space beside what the process has when it starts
+NO_ROOM = "The server has no room to open another photo: try again in a moment."
 REQUEST = struct.Struct("<QI")  # length of the file, size
 ANSWER = struct.Struct("<QII")  # length of the rest, width and height; both 0: a refusal
 
@@ -91,7 +92,10 @@ def decode(data: bytes, size: int) -> Image.Image:
     Raises:
         ValueError: not a photo, damaged or too large; one sentence that says what to do.
     """
-    decoder = free_decoder()
+    try:
+        decoder = free_decoder()
+    except OSError as error:  # the machine is out of processes, descriptors or memory
+        raise ValueError(NO_ROOM) from error
     late = threading.Event()
 
     def stop() -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from model.loss import LabelSmoothingCrossEntropy
+if TYPE_CHECKING:  # imported where it is used: it takes a second, and the page needs it later
+    import torch
 
 MIN_CLASSES, MAX_CLASSES = 2, 1000
 MAX_LOGIT = 1e300  # differences and sums of 1,000 such logits are still finite
@@ -65,6 +64,8 @@ def smooth(logits: Sequence[float], true_class: int, epsilon: float) -> dict[str
     Raises:
         ValueError: an argument outside the above, in one sentence.
     """
+    import torch
+
     values = _check_logits(logits)
     label = _check_true_class(true_class, len(values))
     strength = _check_epsilon(epsilon)
@@ -99,6 +100,10 @@ def _side(z: torch.Tensor, label: int, epsilon: float) -> dict[str, Any]:
 
 def _loss_and_gradient(z: torch.Tensor, label: int, epsilon: float) -> tuple[float, list[float]]:
     """The loss at ``z`` ``(N,)`` and its gradient, by differentiating the loss itself."""
+    import torch
+
+    from model.loss import LabelSmoothingCrossEntropy
+
     with torch.inference_mode(False), torch.enable_grad():
         leaf = z.clone().requires_grad_()
         loss = LabelSmoothingCrossEntropy(epsilon)(leaf, torch.tensor(label))

@@ -6,6 +6,9 @@ head fitted anew to it. Two runs that differ in --epsilon alone see the same
 photos, crops and flips in the same batches: every random number follows from the seed, the phase
 and the epoch. That also makes an interrupted run, started again with the same flags, go on from
 its last finished epoch to the same result.
+
+With --recipe article, nothing of this holds: see `model/article.py`. It writes no checkpoint, and
+of the flags it heeds --epsilon, --arch, --data, --init, --init-name, --threads and --fp32.
 """
 
 from __future__ import annotations
@@ -24,19 +27,26 @@ import numpy as np
 import torch
 from fastai.callback import schedule as _one_cycle  # noqa: F401 (gives Learner fit_one_cycle)
 from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.training import BnFreeze
-from fastai.data.core import DataLoaders
+from fastai.data.core import DataLoaders, TfmdDL
+from fastai.distributed import DistributedDL, DistributedTrainer
 from fastai.learner import Learner
 from fastai.metrics import error_rate
+from fastai.torch_core import default_device, num_distrib, rank_distrib
 from fastai.vision.learner import vision_learner
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision import models
 
-from model import calibration, network, pets
+from model import article, calibration, network, pets
 from model.loss import LabelSmoothingCrossEntropy
 
 # The share of each breed's trainval photos on which recipes are compared (--holdout).
 HELD_OUT = 0.2
+
+# Flags that say how a run is computed, not what: a resumed run may have others.
+MACHINE = ("threads", "workers", "cpu")
 
 
 class Seeded(Callback):
@@ -54,7 +64,53 @@ class Seeded(Callback):
         random.seed(mixed)
         np.random.seed(mixed)
         torch.manual_seed(mixed)
-        self.dls.train.rng = random.Random(mixed)  # noqa: S311
+        train = self.dls.train
+        getattr(train, "dl", train).rng = random.Random(mixed)  # noqa: S311
+        self.dls.training_crop.seed = mixed
+
+
+def mean_of_processes(value: float) -> float:
+    """The mean of what each process of a run on several brings; itself where there is one."""
+    if num_distrib() <= 1:
+        return value
+    total = torch.tensor(value, device=default_device())
+    torch.distributed.all_reduce(total)
+    return total.item() / num_distrib()
+
+
+class Slices(DistributedDL):
+    """One process's slice of each batch that a single process would see.
+
+    fastai's own loader gives each process a run of the shuffled photos, so its batches are others
+    than a single process's; and its broadcast of the order is for GPUs alone, while ours follows
+    from the seed and needs none.
+    """
+
+    def _broadcast(self, t: list[int], rank: int) -> list[int]:  # noqa: ARG002
+        return t
+
+    def get_idxs(self) -> list[int]:
+        if not self.dl.shuffle:
+            return super().get_idxs()
+        order = np.array(self.dl.get_idxs())
+        batch = self.bs * self.world_size
+        steps = len(order) // batch
+        self.n = self.n_padded = steps * batch
+        return (
+            order[: self.n].reshape(steps, self.world_size, self.bs)[:, self.rank].ravel().tolist()
+        )
+
+    def __len__(self) -> int:
+        if not self.dl.shuffle:
+            return super().__len__()
+        return len(self.dl.dataset) // (self.bs * self.world_size)
+
+
+class Shared(DistributedTrainer):
+    """One model on several processes, gradients averaged at each step (`accelerate launch`)."""
+
+    def _wrap_dl(self, dl: TfmdDL) -> Slices:
+        return dl if isinstance(dl, Slices) else Slices(dl, device=self.learn.dls.device)
 
 
 class Autocast(Callback):
@@ -94,7 +150,7 @@ class Journal(Callback):
         if self.epoch < self.start:  # fastai walks through the epochs it skips, too
             return
         _, *validation = self.final_record  # fastai's training loss is a running one: not ours
-        scores = [float(np.mean(self.losses)), *validation]
+        scores = [mean_of_processes(float(np.mean(self.losses))), *validation]
         row = [
             ["head", "whole"][self.phase],
             self.epoch,
@@ -144,17 +200,23 @@ class Run:
     def finish_epoch(self, learn: Learner, phase: int, epoch: int, row: list[Any]) -> None:
         """Write the history and, in one file that appears whole or not at all, the state."""
         self.rows.append(row)
+        if rank_distrib() > 0:
+            return
         unfinished = self.state.with_suffix(".unfinished")
         saved = {
             "settings": self.settings,
             "rows": self.rows,
             "phase": phase,
             "next_epoch": epoch + 1,
-            "model": learn.model.state_dict(),
+            "model": getattr(learn.model, "module", learn.model).state_dict(),
             "opt": learn.opt.state_dict(),
         }
-        torch.save(saved, unfinished)
-        unfinished.replace(self.state)
+        try:
+            torch.save(saved, unfinished)
+            unfinished.replace(self.state)
+        except (OSError, RuntimeError) as problem:  # PyTorch's writer raises the latter
+            unfinished.unlink(missing_ok=True)
+            raise OSError(f"{self.state} could not be written ({problem})") from problem
         with self.history.open("w", newline="") as file:
             csv.writer(file).writerows([self.HEADER, *self.rows])
 
@@ -179,11 +241,28 @@ def to_torchvision(arch: str, model: nn.Module) -> dict[str, Tensor]:
     return renamed
 
 
+def load_state(file: Path) -> dict[str, Tensor]:
+    """A local ImageNet state dict with torchvision's key names.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
+        raise ValueError(
+            f"{file} is no state dict that PyTorch can read ({problem}): give --init the ImageNet "
+            "weights of the same architecture, or leave it out."
+        ) from problem
+
+
 def load_init(model: nn.Module, arch: str, file: Path) -> None:
     """Copy a local ImageNet state dict (torchvision's key names) into the body of ``model``."""
-    state = torch.load(file, map_location="cpu", weights_only=True)
     resnet = models.get_model(arch, weights=None)
-    resnet.load_state_dict(state)
+    try:
+        resnet.load_state_dict(load_state(file))
+    except RuntimeError as problem:
+        raise ValueError(f"{file} does not hold the weights of a {arch}: {problem}") from problem
     children = [child for _, child in resnet.named_children()]
     model[0].load_state_dict(nn.Sequential(*children[:-2]).state_dict())  # type: ignore[index]
 
@@ -205,6 +284,8 @@ def learner(dls: DataLoaders, args: argparse.Namespace) -> Learner:
     )
     if args.init is not None:
         load_init(learn.model, args.arch, args.init)
+    if rank_distrib() > 0:
+        learn.remove_cb(ProgressCallback)
     return learn
 
 
@@ -226,11 +307,19 @@ def fit(learn: Learner, args: argparse.Namespace, run: Run) -> None:
         if saved is not None and start > 0:
             learn.opt.load_state_dict(saved["opt"])
         callbacks = [Seeded(args.seed, phase), Journal(run, phase, start)]
-        if phase == 0:
+        if phase == 0 or args.freeze_bn:
             callbacks.append(BnFreeze())
         if not args.fp32:
             callbacks.append(Autocast())
+        if num_distrib() > 1:
+            callbacks.append(Shared(sync_bn=torch.cuda.is_available(), cpu=args.cpu))
         learn.fit_one_cycle(epochs, lr_max=lr, cbs=callbacks, start_epoch=start)
+
+
+def body_of(classifier: network.Classifier) -> nn.Sequential:
+    """All layers but the head, in the order and under the names of fastai's body."""
+    children = classifier.resnet.named_children()
+    return nn.Sequential(*[child for name, child in children if name != "fc"])
 
 
 def average(body: nn.Module, initial: dict[str, Tensor], share: float) -> None:
@@ -244,8 +333,25 @@ def average(body: nn.Module, initial: dict[str, Tensor], share: float) -> None:
             tensor.lerp_(initial[key].to(tensor), 1 - share)
 
 
+def imagenet_templates(arch: str, init: Path | None) -> Tensor:
+    """The weights ``(37, D)`` by which the initialisation already tells our breeds apart.
+
+    The rows of its ImageNet classifier for the breeds that ImageNet knows (``pets.IMAGENET``), as
+    far as they differ from the mean over all 1,000 classes; zeros for the other breeds.
+    """
+    weights = models.get_model_weights(arch).DEFAULT
+    state = weights.get_state_dict() if init is None else load_state(init)
+    rows = state["fc.weight"].float()
+    rows = rows - rows.mean(0)  # softmax does not see what all classes share
+    index = {name: number for number, name in enumerate(weights.meta["categories"])}
+    templates = torch.zeros(len(pets.BREEDS), rows.shape[1])
+    for breed, name in pets.IMAGENET.items():
+        templates[pets.BREEDS.index(breed)] = rows[index[name]]
+    return templates
+
+
 def fit_head(
-    features: Tensor, labels: Tensor, epsilon: float, decay: float
+    features: Tensor, labels: Tensor, epsilon: float, decay: float, templates: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The best linear head on fixed penultimate activations, by L-BFGS.
 
@@ -253,14 +359,18 @@ def fit_head(
         features: ``(n, D)``.
         labels: ``(n,)``.
         epsilon: of the label smoothing loss, as in the rest of training.
-        decay: λ of the penalty ``λ/2 · ‖W‖²`` on the weights for standardised activations.
+        decay: λ of the penalty ``λ/2 · ‖W − W₀‖²`` on the weights for standardised activations,
+            which pulls towards where one starts rather than towards zero: L2-SP, Li, Grandvalet,
+            Davoine, ICML 2018 (arXiv 1802.01483).
+        templates: W₀ ``(37, D)``, for the activations as they are.
 
     Returns:
         Weight ``(37, D)`` and bias ``(37,)`` for the activations as they are.
     """
     mean, scale = features.mean(0), features.std(0) + 1e-3
     standardised = (features - mean) / scale
-    weight = torch.zeros(len(pets.BREEDS), features.shape[1], requires_grad=True)
+    start = templates * scale
+    weight = start.clone().requires_grad_()
     bias = torch.zeros(len(pets.BREEDS), requires_grad=True)
     loss_func = LabelSmoothingCrossEntropy(epsilon)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
@@ -268,7 +378,7 @@ def fit_head(
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = loss_func(standardised @ weight.T + bias, labels)
-        loss = loss + decay / 2 * weight.square().sum()
+        loss = loss + decay / 2 * (weight - start).square().sum()
         loss.backward()
         return loss
 
@@ -279,17 +389,10 @@ def fit_head(
 
 def finish(
     classifier: network.Classifier,
-    initial: dict[str, Tensor],
     photos: list[pets.Photo],
     args: argparse.Namespace,
 ) -> None:
-    """Average the body with its initialisation, and fit the head anew to the averaged body.
-
-    The head learns from every photo and its mirror image.
-    """
-    resnet = classifier.resnet
-    body = nn.Sequential(*[child for name, child in resnet.named_children() if name != "fc"])
-    average(body, initial, args.share)
+    """Fit the head of ``classifier`` anew to its body, on every photo and its mirror image."""
     views = [
         network.predict(classifier, photos, args.image_size, bf16=not args.fp32, mirrored=mirrored)[
             1
@@ -297,10 +400,11 @@ def finish(
         for mirrored in (False, True)
     ]
     labels = torch.tensor([photo.label for photo in photos]).repeat(len(views))
-    weight, bias = fit_head(torch.cat(views), labels, args.epsilon, args.head_decay)
+    templates = args.prior * imagenet_templates(args.arch, args.init)
+    weight, bias = fit_head(torch.cat(views), labels, args.epsilon, args.head_decay, templates)
     with torch.no_grad():
-        resnet.fc.weight.copy_(weight)
-        resnet.fc.bias.copy_(bias)
+        classifier.resnet.fc.weight.copy_(weight)
+        classifier.resnet.fc.bias.copy_(bias)
 
 
 def report(
@@ -336,12 +440,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = result.add_argument
+    add("--recipe", choices=("released", "article"), default="released", help="see above")
     add("--epsilon", type=float, required=True, help="label smoothing, in [0, 1]")
     add("--data", type=Path, help="folder with oxford-iiit-pet/; PETS_DATA or a download if absent")
     add("--init", type=Path, help="local ImageNet state dict; torchvision's weights if absent")
     add("--init-name", help="what the checkpoint says it was initialised from")
     add("--arch", choices=network.ARCHITECTURES, default="resnet50", help="the body")
-    add("--out", type=Path, required=True, help="the checkpoint to write (.safetensors)")
+    add("--out", type=Path, help="the checkpoint to write (.safetensors)")
     add("--head-epochs", type=int, default=2, help="epochs of the head on a frozen body")
     add("--epochs", type=int, default=5, help="epochs of the whole network")
     add("--head-lr", type=float, default=8e-3, help="peak rate of the head, a quarter of it later")
@@ -350,56 +455,119 @@ def parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, default=64, help="photos per step")
     add("--size", type=int, default=192, help="side of a training crop, pixels")
     add("--min-scale", type=float, default=0.35, help="least share of a photo that a crop covers")
-    add("--image-size", type=int, default=256, help="side of the square for evaluation, pixels")
+    add("--image-size", type=int, default=320, help="side of the square for evaluation, pixels")
     add("--share", type=float, default=0.5, help="of the way from the initial body to the trained")
-    add("--head-decay", type=float, default=1e-2, help="L2 penalty of the head's last fit")
+    add("--refit", action=argparse.BooleanOptionalAction, default=True, help="fit the head anew")
+    add("--head-decay", type=float, default=5e-2, help="L2-SP penalty of the head's last fit")
+    add("--prior", type=float, default=0.7, help="how far W0 is ImageNet's: 0 not at all, 1 whole")
+    add("--body", type=Path, help="train no epoch, only fit the head to this checkpoint's body")
     add("--holdout", action="store_true", help="train on 4/5 of trainval, report on the rest")
     add("--seed", type=int, default=0, help="of every random number")
     add("--workers", type=int, default=0, help="loader processes")
     add("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    add("--freeze-bn", action="store_true", help="keep the initial batch norm statistics")
+    add("--cpu", action="store_true", help="no GPU, where there is one (several processes alike)")
     add("--fp32", action="store_true", help="no mixed precision")
     return result
 
 
-def main() -> None:
-    args = parser().parse_args()
-    torch.set_num_threads(args.threads)
-    photos = pets.official_split(pets.find_root(args.data), "trainval")
-    out = held_out(photos) if args.holdout else np.zeros(len(photos), dtype=bool)
-    dls = pets.dataloaders(
-        [photo for photo, is_out in zip(photos, out, strict=True) if not is_out],
-        [photo for photo, is_out in zip(photos, out, strict=True) if is_out],
-        size=args.size,
-        valid_size=args.image_size,
-        batch_size=args.batch_size,
-        min_scale=args.min_scale,
-        workers=args.workers,
-    )
-    learn = learner(dls, args)
-    initial = {key: tensor.clone() for key, tensor in learn.model[0].state_dict().items()}
-    settings = {name: str(value) for name, value in vars(args).items() if name != "threads"}
-    run = Run(args.out, settings)
-    started = time.monotonic()
-    fit(learn, args, run)
-    classifier = network.Classifier(network.build(args.arch)).eval()
-    classifier.resnet.load_state_dict(to_torchvision(args.arch, learn.model))
-    if args.share < 1:
-        finish(classifier, initial, [p for p, o in zip(photos, out, strict=True) if not o], args)
+def refit(photos: list[pets.Photo], args: argparse.Namespace) -> network.Classifier:
+    """A classifier with the body of the checkpoint ``args.body`` and a head fitted to it."""
+    classifier, metadata = network.load(args.body)
+    if (metadata.arch, metadata.epsilon) != (args.arch, args.epsilon):
+        raise ValueError(
+            f"{args.body} is a {metadata.arch} trained at ε = {metadata.epsilon:g}: give the same "
+            "--arch and --epsilon."
+        )
+    finish(classifier, photos, args)
+    save(classifier, metadata.epochs, args)
+    return classifier
+
+
+def save(classifier: network.Classifier, epochs: str, args: argparse.Namespace) -> None:
+    """Write the checkpoint ``args.out``."""
     metadata = network.Metadata(
         arch=args.arch,
         epsilon=args.epsilon,
         init=args.init_name or (args.init.name if args.init else "torchvision ImageNet weights"),
         split="trainval without a fifth" if args.holdout else "trainval",
-        epochs=f"{args.head_epochs} + {args.epochs}",
+        epochs=epochs,
         image_size=args.image_size,
         seed=args.seed,
     )
     network.save(args.out, classifier.resnet.state_dict(), metadata)
+
+
+def train(args: argparse.Namespace) -> network.Classifier:
+    """Train one classifier as the flags say, save it, and return it.
+
+    Raises:
+        ValueError: the dataset or a flag is not as it must be.
+        OSError: a photo cannot be read, or a file not be written; what was finished is kept.
+    """
+    torch.set_num_threads(args.threads)
+    if args.cpu:
+        default_device(use=False)
+    processes = max(num_distrib(), 1)
+    if args.batch_size % processes:
+        raise ValueError(
+            f"{processes} processes cannot share batches of {args.batch_size} photos: give "
+            "--batch-size a multiple."
+        )
+    photos = pets.official_split(pets.find_root(args.data), "trainval")
+    out = held_out(photos) if args.holdout else np.zeros(len(photos), dtype=bool)
+    learned = [photo for photo, is_out in zip(photos, out, strict=True) if not is_out]
+    dls = pets.dataloaders(
+        learned,
+        [photo for photo, is_out in zip(photos, out, strict=True) if is_out],
+        size=args.size,
+        valid_size=args.image_size,
+        batch_size=args.batch_size // processes,
+        min_scale=args.min_scale,
+        workers=args.workers,
+    )
+    if args.body is not None:
+        return refit(learned, args)
+    learn = learner(dls, args)
+    initial = {key: tensor.clone() for key, tensor in learn.model[0].state_dict().items()}
+    settings = {name: str(value) for name, value in vars(args).items() if name not in MACHINE}
+    run = Run(args.out, settings)
+    fit(learn, args, run)
+    classifier = network.Classifier(network.build(args.arch)).eval()
+    classifier.resnet.load_state_dict(to_torchvision(args.arch, learn.model))
+    if rank_distrib() > 0:  # the first process does the rest
+        return classifier
+    if args.share < 1:
+        average(body_of(classifier), initial, args.share)
+    if args.refit:
+        finish(classifier, learned, args)
+    save(classifier, f"{args.head_epochs} + {args.epochs}", args)
     run.close()
-    print(f"{args.out}: trained in {(time.monotonic() - started) / 60:.1f} minutes")
-    if args.holdout:
-        kept_out = [photo for photo, is_out in zip(photos, out, strict=True) if is_out]
-        report(classifier, kept_out, args)
+    return classifier
+
+
+def main() -> None:
+    flags = parser()
+    args = flags.parse_args()
+    if args.out is None and args.recipe == "released":
+        flags.error("--out is missing: name the checkpoint to write.")
+    started = time.monotonic()
+    try:
+        if args.recipe == "article":
+            return article.main(args)
+        classifier = train(args)
+        if rank_distrib() > 0:
+            return
+        print(f"{args.out}: trained in {(time.monotonic() - started) / 60:.1f} minutes")
+        if args.holdout:
+            photos = pets.official_split(pets.find_root(args.data), "trainval")
+            out = held_out(photos)
+            report(classifier, [p for p, is_out in zip(photos, out, strict=True) if is_out], args)
+    except (OSError, ValueError, SafetensorError) as problem:
+        raise SystemExit(
+            f"Training stopped: {problem}. Mend that and give the same command again: it goes on "
+            "from the last finished epoch, if there was one."
+        ) from problem
 
 
 if __name__ == "__main__":

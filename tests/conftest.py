@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Browser, Error, Playwright, sync_playwright
 
+from model import network
+from model.checkpoint import PAIR, Metadata
 from model.pets import BREEDS
 
 ROOT = Path(__file__).parent.parent
@@ -111,3 +114,12 @@ def tiny_pets(tmp_path: Path) -> Path:
                 lines.append(f"{name} {label + 1} 1 1\n")
         (folder / "annotations" / f"{split}.txt").write_text("".join(lines))
     return tmp_path
+
+
+def tiny_pair(folder: Path, seed: int = 0) -> None:
+    """Two checkpoints of ResNet-18 with random weights, for photos of 32 pixels."""
+    torch.manual_seed(seed)
+    for name, epsilon in zip(PAIR, (0.0, 0.1), strict=True):
+        metadata = Metadata("resnet18", epsilon, "none", "trainval", "0", 32, seed)
+        state = network.build("resnet18").state_dict()
+        network.save(folder / f"{name}.safetensors", state, metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,32 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def memory(pid: int) -> float:
+    """Resident MB of a process and of those that it has started (Linux)."""
+    size = 0.0
+    for number in [pid, *children(pid)]:
+        try:
+            status = Path(f"/proc/{number}/status").read_text()
+        except OSError:  # it has just ended
+            continue
+        size += sum(int(kilobytes) for kilobytes in re.findall(r"VmRSS:\s+(\d+)", status)) / 1000
+    return size
+
+
+def held(pid: int) -> dict[str, float]:
+    """What a server and those that it has started hold (Linux); memory in MB."""
+    total = {"memory": memory(pid), "descriptors": 0.0, "threads": 0.0, "processes": 0.0}
+    for process in [pid, *children(pid)]:
+        folder = Path(f"/proc/{process}")
+        try:
+            total["descriptors"] += len(list((folder / "fd").iterdir()))
+            total["threads"] += len(list((folder / "task").iterdir()))
+        except OSError:  # it has just ended
+            continue
+        total["processes"] += 1
+    return total
+
+
 class Refusal(Exception):
     """What the server said instead of a result."""
 
@@ -115,8 +142,18 @@ def checkout(folder: Path) -> Path:
 
 
 @contextmanager
-def served(folder: Path, root: Path = ROOT, uploads: str | None = None) -> Iterator[Server]:
-    """`app.py` of ``root`` under `tests/watched.py`; ``folder`` takes its logs and uploads."""
+def served(
+    folder: Path,
+    root: Path = ROOT,
+    uploads: str | None = None,
+    clock: Path | None = None,
+    **variables: str,
+) -> Iterator[Server]:
+    """`app.py` of ``root`` under `tests/watched.py`; ``folder`` takes its logs and uploads.
+
+    ``clock`` is a file with the seconds that its clock is ahead. ``variables`` are added to its
+    environment.
+    """
     port = free_port()
     temporary = folder / "temporary"
     temporary.mkdir(exist_ok=True)
@@ -125,10 +162,12 @@ def served(folder: Path, root: Path = ROOT, uploads: str | None = None) -> Itera
     environment.pop("GRADIO_TEMP_DIR", None)
     if uploads:
         environment["GRADIO_TEMP_DIR"] = uploads
+    environment |= variables
     log, attempts = folder / "log.txt", folder / "attempts.txt"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "watched.py"), str(attempts)],
+            [sys.executable, str(ROOT / "tests" / "watched.py"), str(attempts)]
+            + ([str(clock)] if clock else []),
             cwd=root,
             env=environment,
             stdout=output,

@@ -66,7 +66,7 @@ def trace(plot: dict, kind: str, number: int = 0) -> dict:
 def test_diagrams_show_the_bins(
     client: Client, lab: report.Lab, cure: str, bins: int, binning: str
 ) -> None:
-    plots = client.predict(cure, bins, binning, api_name="/calibration_bins")
+    plots = client.predict(cure, bins, binning, "en", api_name="/calibration_bins")
     assert len(plots) == 2, "a change of bins redraws the two diagrams and nothing else"
     for k, plot in enumerate(plots):
         expected = calibration.reliability(*lab.cures.top1(cure)[k], bins, binning == tab.MASS)
@@ -77,7 +77,7 @@ def test_diagrams_show_the_bins(
 
 
 def test_a_cure_redraws_diagrams_and_histograms(client: Client, lab: report.Lab) -> None:
-    plots = client.predict(TEMPERATURE, 15, tab.WIDTH, api_name="/calibration_cure")
+    plots = client.predict(TEMPERATURE, 15, tab.WIDTH, "en", api_name="/calibration_cure")
     assert len(plots) == 4
     for k, plot in enumerate(plots[2:]):
         right, wrong = (array(trace(plot, "bar", i)["y"]) for i in (0, 1))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import evaluate, pets
+from model import engine, evaluate, pets
 from model.calibration import softmax
 from model.classifier import MAX_PIXELS, Pair, open_photo
 from tests.conftest import ROOT
@@ -89,7 +89,7 @@ def test_animation_shows_its_first_frame() -> None:
 def test_large_jpeg_is_decoded_at_a_reduced_scale() -> None:
     data = encode(Image.new("RGB", (6000, 4000)), "JPEG")
     image = open_photo(data, 224)
-    assert 448 <= min(image.size) < 1000
+    assert 224 <= min(image.size) < 448
 
 
 @pytest.mark.parametrize(
@@ -139,21 +139,34 @@ def pair() -> Pair:
 
 
 def test_serving_agrees_with_the_evaluation(pair: Pair, pets_root: Path) -> None:
-    """Same top-1 on ≥ 99.5 % of 300 test photos, probabilities within 0.02."""
+    """The evaluation is of the 8-bit models; where PyTorch serves, as far from it as they may be.
+
+    Same top-1 on ≥ 99.5 % (99 %) of 300 test photos, probabilities within 0.02 (on 95 %: 0.05).
+    """
     photos = pets.official_split(pets_root, "test")[::12][:300]
     evaluation = evaluate.load()
     row = {name: i for i, name in enumerate(evaluation.names)}
     served = np.stack([pair(open_photo(photo.path)).logits for photo in photos], axis=1)
     evaluated = evaluation.logits[:, [row[photo.name] for photo in photos]]
     same = served.argmax(axis=-1) == evaluated.argmax(axis=-1)
-    assert same.mean(axis=-1).min() >= 0.995
-    assert np.abs(softmax(served) - softmax(evaluated)).max() < 0.02
+    apart = np.abs(softmax(served) - softmax(evaluated)).max(axis=-1)
+    if isinstance(pair.engine, engine.EightBit):
+        assert same.mean(axis=-1).min() >= 0.995
+        assert apart.max() < 0.02
+    else:
+        assert same.mean(axis=-1).min() >= 0.99
+        assert np.quantile(apart, 0.95, axis=-1).max() <= 0.05
 
 
-def test_serving_imports_no_training_library() -> None:
-    code = (
-        "import sys, model.classifier, model.evaluate, model.tabs.classify\n"
-        "loaded = {'fastai', 'matplotlib', 'sklearn', 'pandas'} & set(sys.modules)\n"
-        "assert not loaded - {'pandas'}, loaded"  # Gradio itself imports pandas
-    )
+def test_what_a_batch_says_does_not_depend_on_its_company(pair: Pair) -> None:
+    pictures = [PICTURE, PICTURE.rotate(90), Image.new("RGB", (50, 80), "green")]
+    for together, alone in zip(pair.batch(pictures), map(pair, pictures), strict=True):
+        np.testing.assert_allclose(together.logits, alone.logits, atol=1e-3)
+        assert together.features.shape == alone.features.shape == (2, alone.features.shape[1])
+
+
+def test_the_page_imports_neither_training_libraries_nor_pytorch() -> None:
+    """Start-up time is a feature: what is slow to import comes where it is used."""
+    unwanted = "{'torch', 'torchvision', 'fastai', 'matplotlib', 'sklearn', 'onnx', 'skimage'}"
+    code = f"import sys, app\nloaded = {unwanted} & set(sys.modules)\nassert not loaded, loaded"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True)

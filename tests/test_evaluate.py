@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import calibration, evaluate, network, pets
+from model import calibration, engine, evaluate, pets
 from model.network import CHECKPOINTS, PAIR
-from tests.conftest import ROOT
+from tests.conftest import ROOT, tiny_pair
 
 SHIPPED = CHECKPOINTS / "evaluation.npz"
 
@@ -46,18 +46,20 @@ def test_released_pair_reaches_its_goals() -> None:
     assert metrics["smoothed"]["mean_confidence"]["high"] < low
 
 
-def test_npz_is_what_the_checkpoints_give(pets_root: Path) -> None:
-    """A sample of the test split, run anew through the shipped checkpoints."""
+def test_npz_is_what_is_served(pets_root: Path) -> None:
+    """A sample of the test split, run anew through the shipped 8-bit models."""
+    if not engine.has_dot_products():
+        pytest.skip("needs a CPU with 8-bit dot products, which the evaluation was made on")
     evaluation = evaluate.load()
     photos = pets.official_split(pets_root, "test")[::150]
     rows = [list(evaluation.names).index(photo.name) for photo in photos]
     assert evaluation.labels[rows].tolist() == [photo.label for photo in photos]
-    for i, name in enumerate(PAIR):
-        classifier, metadata = network.load(CHECKPOINTS / f"{name}.safetensors")
-        logits, features = network.predict(classifier, photos, metadata.image_size)
-        np.testing.assert_allclose(logits, evaluation.logits[i][rows], atol=2e-3)
-        penultimate = evaluation.penultimate[i]
-        rotated = (features - penultimate.mean) @ penultimate.rotation
+    served = engine.EightBit(CHECKPOINTS)
+    pixels = next(pets.pixel_batches(photos, served.metadata[0].image_size, len(photos)))
+    logits, features = served(pixels)
+    np.testing.assert_allclose(logits, evaluation.logits[:, rows], atol=2e-3)
+    for i, penultimate in enumerate(evaluation.penultimate):
+        rotated = (features[i] - penultimate.mean) @ penultimate.rotation
         np.testing.assert_allclose(rotated, penultimate.features[rows], atol=2e-2)
 
 
@@ -105,19 +107,34 @@ def test_refuses_damaged_files_by_name(tmp_path: Path, kind: str) -> None:
         evaluate.load(path)
 
 
-def test_command_end_to_end(tiny_pets: Path) -> None:
+@pytest.mark.parametrize("fp32", [True, False])
+def test_command_end_to_end(tiny_pets: Path, fp32: bool) -> None:
     """The command on a small dataset and small networks: both files, and sensible numbers."""
     folder = tiny_pets / "checkpoints"
-    for name, epsilon in zip(PAIR, (0.0, 0.1), strict=True):
-        metadata = network.Metadata("resnet18", epsilon, "none", "trainval", "0", 32, 0)
-        network.save(
-            folder / f"{name}.safetensors", network.build("resnet18").state_dict(), metadata
-        )
-    command = [sys.executable, "-m", "model.evaluate", "--checkpoints", str(folder)]
+    tiny_pair(folder)
+    options = ["--checkpoints", str(folder), "--data", str(tiny_pets)]
+    if fp32:
+        options.append("--fp32")
+    elif not engine.has_dot_products():
+        pytest.skip("needs a CPU with 8-bit dot products")
+    else:
+        command = [sys.executable, "-m", "model.quantize", "--unverified", *options]
+        subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     # 74 photos, the whole of this test split
-    subprocess.run([*command, "--data", str(tiny_pets)], cwd=ROOT, check=True, timeout=200)
+    command = [sys.executable, "-m", "model.evaluate", *options]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=200)
     evaluation = evaluate.load(folder / "evaluation.npz")
     assert evaluation.logits.shape == (2, 74, 37)
     metrics = json.loads((folder / "metrics.json").read_text())
     error = calibration.error(calibration.softmax(evaluation.logits[1]), evaluation.labels)
     assert metrics["smoothed"]["error"]["value"] == pytest.approx(error)
+
+
+def test_without_8_bit_models_the_command_says_what_to_do(tiny_pets: Path) -> None:
+    tiny_pair(tiny_pets / "checkpoints")
+    options = ["--checkpoints", str(tiny_pets / "checkpoints"), "--data", str(tiny_pets)]
+    command = [sys.executable, "-W", "ignore", "-m", "model.evaluate", *options]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "--fp32" in ended.stderr or "python -m model.quantize" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import LifoQueue
 from typing import Any
 
 import httpx
@@ -21,14 +24,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from playwright.sync_api import Browser, expect
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from model import evaluate, network
+from model import evaluate, network, sandbox
+from model.classifier import open_photo
 from model.network import CHECKPOINTS
 from tests import hostile
 from tests.conftest import ROOT
-from tests.serving import Server, checkout, children, served
+from tests.serving import Refusal, Server, checkout, children, served
 
 SMOOTHED, EVALUATION = CHECKPOINTS / "smoothed.safetensors", CHECKPOINTS / "evaluation.npz"
 
@@ -209,18 +214,22 @@ def test_the_good_files_load(tmp_path: Path) -> None:
     evaluate.load(tmp_path / "evaluation.npz")
 
 
+DAMAGES = [
+    ("smoothed.safetensors", WEIGHTS["missing"]),
+    ("unsmoothed.safetensors", flipped(SMOOTHED, SMOOTHED.stat().st_size * 4)),
+    ("evaluation.npz", NPZ["flipped in the middle"]),
+]
+
+
 @pytest.mark.parametrize(
     ("file", "damage"),
-    [
-        ("smoothed.safetensors", WEIGHTS["missing"]),
-        ("unsmoothed.safetensors", WEIGHTS["truncated at a tenth"]),
-        ("evaluation.npz", NPZ["flipped in the middle"]),
-    ],
-    ids=["weights missing", "weights truncated", "evaluation flipped"],
+    DAMAGES,
+    ids=["weights missing", "a bit of the weights flipped", "evaluation flipped"],
 )
-def test_the_page_names_the_file_and_the_toy_works(
-    tmp_path: Path, file: str, damage: Callable[[Path], Any]
+def test_the_page_names_the_file_and_the_rest_works(
+    tmp_path: Path, browser: Browser, file: str, damage: Callable[[Path], Any]
 ) -> None:
+    """The toy needs no file, Classify the weights alone, the other tabs the evaluation alone."""
     root = checkout(tmp_path)
     path = root / "model" / "checkpoints" / file
     path.unlink()
@@ -229,8 +238,43 @@ def test_the_page_names_the_file_and_the_toy_works(
         config = httpx.get(f"{server.url}/config", timeout=60).text
         assert file in config
         assert "Restore it" in config
-        assert "Traceback" not in config
+        assert "Traceback" not in config + server.log.read_text()
         assert server.call("smooth", [[2, 1, 0], 0, 0.1])[0]["num_classes"] == 3
+        page = browser.new_page()
+        page.goto(server.url)
+        message = page.get_by_text(f"{file} is").locator("visible=true")
+        weights_lost = file.endswith(".safetensors")
+        if weights_lost:
+            expect(message).to_be_visible(timeout=180_000)
+        else:
+            photo = hostile.valid_files()["JPEG"]
+            assert server.classify("photo.jpg", photo)["smoothed"]["breed"]
+            page.locator("#photo input[type=file]").set_input_files(
+                {"name": "p.jpg", "mimeType": "image/jpeg", "buffer": photo}
+            )
+            expect(page.locator("#verdict .points")).to_be_visible(timeout=180_000)
+            expect(page.locator("#cure")).to_have_count(0)
+        for tab, table in (("Calibration", "table"), ("Train it yourself", "#head-numbers td")):
+            page.get_by_role("tab", name=tab).click()
+            shown = message if not weights_lost else page.locator(f"{table}:visible").first
+            expect(shown).to_be_visible(timeout=180_000)
+        page.close()
+
+
+def test_a_machine_without_room_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No decoder can be started: one sentence, and the next photo opens when there is room."""
+
+    def no_room(*command: Any, **options: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    photo = hostile.valid_files()["JPEG"]
+    monkeypatch.setattr(sandbox, "idle", LifoQueue())
+    with monkeypatch.context() as fault:
+        fault.setattr(subprocess, "Popen", no_room)
+        with pytest.raises(ValueError, match="try again in a moment"):
+            open_photo(photo)
+    assert open_photo(photo).mode == "RGB"
+    sandbox.idle.get().close()
 
 
 def uploads(server: Server) -> list[Path]:
@@ -306,6 +350,74 @@ def test_a_full_disk_refuses_uploads_and_nothing_else(tmp_path: Path) -> None:
             assert server.classify("photo.jpg", hostile.valid_files()["JPEG"])["smoothed"]["breed"]
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_files_that_cannot_be_written_while_it_serves(tmp_path: Path) -> None:
+    """As on a full disk or one that became read-only, without the right to mount one."""
+    import resource
+
+    def limit(size: int) -> None:
+        hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
+    with served(tmp_path) as server:
+        path = server.upload("photo.jpg", hostile.valid_files()["JPEG"])
+        limit(0)
+        answer = server.post("upload", files={"files": ("photo.jpg", os.urandom(3 << 20))})
+        assert answer.status_code >= 400
+        assert "try again" in answer.text
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        assert server.call("smooth", [[2, 1, 0], 0, 0.1])[0]["num_classes"] == 3
+        assert server.call("classify", [file])[0]["smoothed"]["breed"]
+        limit(resource.RLIM_INFINITY)
+        assert server.classify("photo.jpg", hostile.valid_files()["PNG"])["smoothed"]["breed"]
+
+
+def test_the_folder_for_uploads_disappears(tmp_path: Path) -> None:
+    """As when something tidies up the temporary folder: the next upload makes it anew."""
+    with served(tmp_path) as server:
+        photo = hostile.valid_files()["JPEG"]
+        path = Path(server.upload("photo.jpg", photo))
+        shutil.rmtree(path.parent.parent)
+        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        with pytest.raises(Refusal, match=r"\."):
+            server.call("classify", [file])
+        assert server.classify("photo.jpg", photo)["smoothed"]["breed"]
+
+
+def test_the_clock_goes_backwards(tmp_path: Path) -> None:
+    """By a day, then by a year, while requests are on their way: every one is answered in time."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    large = hostile.encode(Image.new("RGB", (12_000, 9_000)), "PNG")
+    with served(tmp_path, clock=clock) as server:
+        here = httpx.get(server.url, timeout=60).headers["date"]
+        for offset in (-86_400, -365 * 86_400):
+            with ThreadPoolExecutor(1) as thread:
+                answer = thread.submit(server.classify, "large.png", large)
+                time.sleep(0.3)
+                clock.write_text(str(offset))
+                assert answer.result(timeout=60)["smoothed"]["breed"]
+            assert httpx.get(server.url, timeout=60).headers["date"] != here  # it did go back
+            start = time.monotonic()
+            assert server.classify("photo.jpg", hostile.valid_files()["JPEG"])["smoothed"]["breed"]
+            assert server.call("smooth", [[2, 1, 0], 0, 0.1])[0]["num_classes"] == 3
+            assert server.event(*first_event(server))
+            with pytest.raises(Refusal, match="not a photo"):
+                server.classify("photo.jpg", b"no photo")
+            slow = hostile.many_scans(8_000, 20_000_000)
+            with pytest.raises(Refusal, match="too long"):
+                server.classify("slow.jpg", slow)
+            assert time.monotonic() - start < 60
+        assert "Traceback" not in server.log.read_text()
+
+
+def first_event(server: Server) -> tuple[int, list[Any]]:
+    """An event of the page that has a session: opening the tab that its address names."""
+    config = httpx.get(f"{server.url}/config", timeout=60).json()
+    events = [d for d in config["dependencies"] if d["backend_fn"] and not d["inputs"]]
+    return events[0]["id"], []
 
 
 def test_without_a_network_and_in_a_checkout_that_cannot_be_written(tmp_path: Path) -> None:

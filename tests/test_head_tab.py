@@ -77,11 +77,21 @@ def finish(bench: Bench, settings: Settings) -> Result:
     return last.result
 
 
-DEFAULTS = ["unsmoothed", 0.1, 0, 1000, -3, 0, False, 40, 0]  # backbone, then the controls
+DEFAULTS = ["en", "unsmoothed", 0.1, 0, 1000, -3, 0, False, 40, 0]  # the controls come last
 
 
 def with_values(**changed: float) -> list:
-    names = ["backbone", "epsilon", "noise", "photos", "decay", "dropout", "stopping", "steps"]
+    names = [
+        "language",
+        "backbone",
+        "epsilon",
+        "noise",
+        "photos",
+        "decay",
+        "dropout",
+        "stopping",
+        "steps",
+    ]
     return [changed.get(n, v) for n, v in zip([*names, "seed"], DEFAULTS, strict=True)]
 
 
@@ -122,7 +132,7 @@ def test_four_visitors_each_get_their_own(url: str, bench: Bench) -> None:
 
 def test_a_value_out_of_range_is_explained(url: str) -> None:
     with pytest.raises(Exception, match="epsilon"):
-        tab.settings_of(with_values(epsilon=1.5)[1:], 50)
+        tab.settings_of(with_values(epsilon=1.5)[2:], 50)
     assert Client(url, verbose=False).view_api(return_format="dict")["named_endpoints"] == {}
 
 
@@ -301,9 +311,9 @@ def test_the_geometry_follows_the_breeds(
 ) -> None:
     page = opened(browser, url)
     select(page)
-    read = """name => document.querySelector(`#head-${name} .js-plotly-plot`).data
+    read = """name => document.querySelector(`#activations-${name} .js-plotly-plot`).data
         .filter(trace => trace.text).map(trace => [trace.name, Array.from(trace.text)])"""
-    page.wait_for_function("document.querySelector('#head-smoothed .main-svg')")
+    page.wait_for_function("document.querySelector('#activations-smoothed .main-svg')")
     begin = head.telling_breeds(evaluation)
     shown = dict(page.evaluate(read, "smoothed"))
     assert sorted(shown) == sorted(BREEDS[i] for i in begin)

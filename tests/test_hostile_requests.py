@@ -345,6 +345,33 @@ def test_programs_see_the_public_endpoints_alone(server: Server) -> None:
             client.predict(api_name=f"/{event['api_name']}")
 
 
+@pytest.mark.parametrize(
+    ("locale", "sentence"),
+    [("en-US", gate.QUEUE_FULL), ("zh-CN", "排队的请求太多：请稍后再试。")],
+)
+def test_a_full_queue_is_one_sentence(
+    tmp_path: Path, browser: Browser, locale: str, sentence: str
+) -> None:
+    """For programs in English, for visitors in the language of their page."""
+    (tmp_path / "app.py").write_text(
+        "import os, sys, gradio as gr\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from model import gate\nfrom model.tabs.theme import HEAD\n"
+        "with gate.Page(analytics_enabled=False) as page:\n"
+        "    gr.Button('Ask').click(lambda: None, api_name='ask')\n"
+        "page.queue(max_size=0).launch(head=HEAD)\n"
+    )
+    with served(tmp_path, tmp_path) as server:
+        answer = server.post("call/ask", json={"data": []})
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == gate.QUEUE_FULL
+        page = browser.new_page(locale=locale)
+        page.goto(server.url)
+        page.get_by_role("button", name="Ask").click()
+        expect(page.get_by_text(sentence)).to_be_visible(timeout=60_000)
+        page.close()
+
+
 def test_html_in_names_and_exif_stays_text(server: Server, browser: Browser) -> None:
     page = browser.new_page()
     dialogs: list[str] = []

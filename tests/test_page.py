@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ TABS = {
     "classify": "#distributions .js-plotly-plot",
     "toy": ".toy svg",
     "calibration": "#risk-coverage .js-plotly-plot",
-    "train": "#head-smoothed .js-plotly-plot",
+    "train": "#activations-smoothed .js-plotly-plot",
 }
 # Rules that Gradio's own components break, which a page cannot mend. Nothing else is excused.
 GRADIO: dict[str, str] = {}
@@ -134,11 +135,147 @@ def test_chinese(visit: Callable[..., Page], server: str) -> None:
     assert foreign(page, server) == []
 
 
+# What a Chinese page may say in Latin letters: names, abbreviations, mathematics, file formats.
+LATIN = re.compile(
+    r"""(?<![A-Za-z])(logits?|softmax|dropout|bootstrap|one-hot|ce|log|p-范数|trainval|Adam|L-BFGS
+    |NLL|ECE|AURC|Brier|Platt|Wilson|Cattelan|Silva|Xia|et\ al|Müller|Kornblith|Hinton
+    |PNG|CSV|JPEG|MB|API|MCP|CC\ BY-SA|Oxford-IIIT\ Pet)(?![A-Za-z])""",
+    re.VERBOSE | re.IGNORECASE,
+)
+# Every text and name that is shown or read out, and what hovering over the figures would show.
+TEXTS = """() => {
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ALL);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    const element = node.nodeType === 1 ? node : node.parentElement;
+    if (!element.checkVisibility() || element.closest("script, style")) continue;
+    if (node.nodeType === 3) texts.push(node.textContent);
+    if (node.nodeType !== 1) continue;
+    if (node.tagName === "INPUT" && node.type === "text") texts.push(node.value);
+    for (const name of ["aria-label", "aria-valuetext", "title", "placeholder"]) {
+      texts.push(node.getAttribute(name) ?? "");
+    }
+  }
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    if (!plot.checkVisibility()) continue;
+    for (const trace of plot._fullData) {
+      texts.push(trace.name);
+      if (trace.hovertemplate) texts.push(trace.hovertemplate.replace(/%{[^}]*}|<[^>]*>/g, " "));
+    }
+  }
+  return texts;
+}"""
+
+
+def english(page: Page) -> list[str]:
+    """What the page says in words of Latin letters that are not ``LATIN``."""
+    page.wait_for_timeout(500)  # the page's script names buttons a moment after they come
+    texts = page.evaluate(TEXTS)
+    assert len(texts) > 100
+    return sorted({text for text in texts if re.search("[A-Za-z]{2}", LATIN.sub("", text))})
+
+
+def test_no_english_is_left_on_a_chinese_page(visit: Callable[..., Page], tmp_path: Path) -> None:
+    """Through all tabs, with what they say only after something was done."""
+    page = visit("cure=isotonic", locale="zh-CN")
+    expect(page.locator("#verdict .points")).to_be_visible(timeout=120_000)
+    expect(page.locator("#distributions .save button")).to_have_count(2, timeout=120_000)
+    assert english(page) == []
+    page.locator("#examples button").nth(3).click()
+    expect(page.locator("#note")).to_contain_text("塔", timeout=60_000)
+    assert english(page) == []
+    (tmp_path / "no.jpg").write_bytes(b"no photo")
+    page.get_by_label("移除图片").first.click()
+    page.locator("#photo input[type=file]").first.set_input_files(tmp_path / "no.jpg")
+    expect(page.locator(".toast-body").first).to_be_visible(timeout=60_000)
+    assert english(page) == []
+    page.get_by_label("Close").or_(page.locator(".toast-close")).first.click()
+
+    page.get_by_role("tab", name="玩具 logits").click()
+    settled(page, "toy")
+    assert english(page) == []
+    for preset in ("right", "wrong", "undecided"):
+        page.locator(f'[data-preset="{preset}"]').click()
+        page.locator('[data-action="step"]').click()
+        assert english(page) == []
+    for epsilon in ("0", "1", "2"):
+        page.locator(".epsilon-number").fill(epsilon)
+        assert english(page) == []
+
+    page.get_by_role("tab", name="校准").click()
+    settled(page, "calibration")
+    expect(page.get_by_role("table")).to_have_count(5, timeout=120_000)
+    assert english(page) == []
+
+    page.get_by_role("tab", name="亲手训练").click()
+    settled(page, "train")
+    expect(page.locator("#head-numbers td").first).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="其他正则化").click()
+    page.get_by_label("早停").check()
+    expect(page.locator("#head-numbers")).to_contain_text("上一次", timeout=60_000)
+    page.get_by_role("button", name="扫描").click()
+    expect(page.locator("#head-sweep .main-svg").first).to_be_visible(timeout=300_000)
+    assert english(page) == []
+    page.get_by_label("品种 1").click()
+    assert english(page) == []
+
+
+def test_a_language_chosen_later_reaches_what_is_drawn(visit: Callable[..., Page]) -> None:
+    page = visit("tab=train")
+    settled(page, "train")
+    expect(page.locator("#head-numbers td").first).to_be_visible(timeout=60_000)
+    page.get_by_role("tab", name="Toy logits").click()
+    page.get_by_role("button", name="Confident, wrong").click()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Language").last.click()
+    page.get_by_role("option", name="中文").first.click()
+    expect(page.locator('.toy [data-text="verdict"]')).to_contain_text("要求类别 2")
+    expect(page.locator('.toy [data-text="logits"]')).to_contain_text("类别 3 排在第一")
+    expect(page.locator(".head-status").first).to_contain_text("张照片学习", timeout=60_000)
+    expect(page.locator("#activations-smoothed .legendtext").first).to_have_text("美国比特斗牛梗")
+
+
+def test_an_address_reopens_the_other_tabs(visit: Callable[..., Page]) -> None:
+    """Moved by hand on Calibration and Train, found again in a fresh browser."""
+    page = visit("tab=calibration")
+    settled(page, "calibration")
+    page.get_by_role("slider", name="Bins").press("ArrowRight")
+    page.get_by_label("Equal mass").check()
+    page.get_by_role("slider", name="It may decline").press("ArrowLeft")
+    page.get_by_role("tab", name="Train it yourself").click()
+    page.get_by_role("slider", name="Label smoothing").press("ArrowRight")
+    page.get_by_role("slider", name="Label noise").press("ArrowRight")
+    page.get_by_label("Breed 2").click()
+    page.get_by_role("option", name="Beagle", exact=True).click()
+    expect(page).to_have_url(re.compile("breed2=4"))
+    again = visit(page.url.partition("?")[2])
+    settled(again, "train")
+    expect(again.get_by_role("slider", name="Label smoothing")).to_have_value("0.11")
+    expect(again.get_by_role("slider", name="Label noise")).to_have_value("1")
+    expect(again.get_by_label("Breed 2")).to_have_value("Beagle")
+    expect(again.locator(".head-status").first).to_contain_text("ε = 0.11:", timeout=60_000)
+    again.get_by_role("tab", name="Calibration").click()
+    expect(again.get_by_role("slider", name="Bins")).to_have_value("16")
+    expect(again.get_by_label("Equal mass")).to_be_checked()
+    expect(again.get_by_role("slider", name="It may decline")).to_have_value("9")
+
+
+def test_a_phone_opens_the_tab_that_is_named(visit: Callable[..., Page]) -> None:
+    """Also one that waits in the menu, also when the page comes from the browser's cache."""
+    page = visit("tab=train", width=390)
+    for _ in range(2):
+        settled(page, "train")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.reload()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("tab", TABS)
-def test_nobody_is_shut_out(visit: Callable[..., Page], tab: str, theme: str) -> None:
+def test_nobody_is_shut_out(visit: Callable[..., Page], tab: str, theme: str, locale: str) -> None:
     """axe-core finds no serious or critical violation."""
-    page = visit(f"__theme={theme}&tab={tab}")
+    page = visit(f"__theme={theme}&tab={tab}", locale)
     settled(page, tab)
     page.wait_for_timeout(1000)
     page.evaluate(AXE)
@@ -175,7 +312,7 @@ def test_a_figure_is_saved_as_csv_and_png(visit: Callable[..., Page], tmp_path: 
     expect(page.locator("#distributions .save button")).to_have_count(2, timeout=120_000)
     with page.expect_download() as download:
         page.locator("#distributions").get_by_text("CSV").click()
-    assert download.value.suggested_filename == "distributions.csv"
+    assert download.value.suggested_filename == "label-smoothing-distributions.csv"
     download.value.save_as(tmp_path / "data.csv")
     with (tmp_path / "data.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -187,5 +324,6 @@ def test_a_figure_is_saved_as_csv_and_png(visit: Callable[..., Page], tmp_path: 
     assert {row["series"] for row in rows} == {"unsmoothed (ε = 0)", "smoothed (ε = 0.1)"}
     with page.expect_download() as download:
         page.locator("#distributions").get_by_text("PNG").click()
+    assert download.value.suggested_filename == "label-smoothing-distributions.png"
     download.value.save_as(tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from huggingface_hub import SpaceCard
+from huggingface_hub import SpaceCard, SpaceCardData
+from PIL import Image
 
-from model import evaluate, head, samples
+from model import evaluate, head, samples, study
 from model.network import CHECKPOINTS
 from tests.conftest import ROOT
 
@@ -34,6 +37,11 @@ def block(command: str) -> str:
 def test_results_are_those_of_metrics_json() -> None:
     metrics = json.loads((CHECKPOINTS / "metrics.json").read_text())
     assert block("python -m model.evaluate --metrics-only") == evaluate.table(metrics)
+
+
+def test_study_is_what_was_measured() -> None:
+    measured = study.study(study.read())
+    assert block("python -m model.study --table-only") == study.words(measured)
 
 
 def test_sweep_is_what_the_command_finds() -> None:
@@ -61,13 +69,52 @@ def test_front_matter() -> None:
     assert {card.colorFrom, card.colorTo} <= COLORS
     assert card.datasets == [samples.DATASET]
     assert card.suggested_hardware == "cpu-basic"
+    assert card.title == "Label Smoothing Lab"
+    assert len(card.emoji) == 1
+    assert (ROOT / card.thumbnail).is_file()
+    assert "mcp-server" in card.tags
+    known = set(inspect.signature(SpaceCardData.__init__).parameters)
+    # What the Hub documents beyond the parser's own fields.
+    known |= {"emoji", "colorFrom", "colorTo", "thumbnail", "suggested_hardware", "pinned"}
+    assert set(card.to_dict()) <= known | {"short_description", "python_version", "app_file"}
+
+
+def test_pictures_are_small_and_those_shown_are_there() -> None:
+    """Made by tests/screenshots.py; together under a megabyte, so that a clone stays quick."""
+    pictures = [path for path in (ROOT / "assets").iterdir() if path.suffix in (".webp", ".png")]
+    assert len(pictures) == 9
+    assert max(path.stat().st_size for path in pictures) < 250_000
+    assert sum(path.stat().st_size for path in pictures) < 1_000_000
+    for name in re.findall(r"assets/[\w-]+\.\w+", README):
+        assert (ROOT / name).is_file(), name
+    with Image.open(ROOT / "assets" / "thumbnail.png") as thumbnail:
+        assert thumbnail.size == (1200, 630)
+
+
+def commands() -> list[str]:
+    """The commands of the README's bash blocks that run this repository's Python."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(".venv/bin/python ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_take_the_flags_they_are_given(command: str) -> None:
+    """What they then do takes hours, and is tested beside the modules that do it."""
+    words = shlex.split(command, comments=True)[1:]
+    target = words[:2] if words[0] == "-m" else words[:1]
+    run = subprocess.run(
+        [sys.executable, *target, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert all(word in run.stdout for word in words if word.startswith("--"))
 
 
 @pytest.mark.parametrize(
     "code", [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client" not in c]
 )
 def test_examples_run(code: str) -> None:
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, check=True, timeout=300)
 
 
 def test_client_example_runs(server: str, tmp_path: Path) -> None:
@@ -77,7 +124,7 @@ def test_client_example_runs(server: str, tmp_path: Path) -> None:
     (code,) = [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Client" in c]
     PICTURE.save(tmp_path / "my_pet.jpg")
     code = code.replace("http://127.0.0.1:7860", server)
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
 
 
 def test_curl_example_runs(server: str, tmp_path: Path) -> None:
@@ -89,7 +136,7 @@ def test_curl_example_runs(server: str, tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "my_pet.jpg")
     code = "set -euo pipefail\n" + code.replace("http://127.0.0.1:7860", server)
     run = subprocess.run(
-        ["bash", "-c", code], cwd=tmp_path, check=True, timeout=120, capture_output=True, text=True
+        ["bash", "-c", code], cwd=tmp_path, check=True, timeout=300, capture_output=True, text=True
     )
     assert run.stdout.count("event: complete") == 2, run.stdout + run.stderr
     assert '"smoothed": {"breed": ' in run.stdout

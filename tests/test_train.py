@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -124,6 +125,112 @@ def test_batches_follow_from_the_seed_alone(tiny_pets: Path) -> None:
     assert not torch.equal(first[0], epoch(loaders[0], 2, 1, 4)[0])
 
 
+def test_loader_processes_change_nothing(tiny_pets: Path) -> None:
+    """A photo's crop, flip and light follow from the seed, the epoch and the photo."""
+    photos = pets.official_split(tiny_pets, "trainval")
+    alone, helped = (
+        epoch(pets.dataloaders(photos, [], size=24, valid_size=24, workers=workers), 1, 1, 4)
+        for workers in (0, 2)
+    )
+    assert len(alone) == len(helped) == 2
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_two_processes_train_as_one(tiny_pets: Path, init: Path) -> None:
+    """Under `accelerate launch` with two processes each step has the loss of a single process.
+
+    All photos are in one batch, so that an epoch's loss in the history is that of its one step.
+    """
+    flags = ("--head-epochs", "1", "--epochs", "3", "--batch-size", "74", "--freeze-bn", "--fp32")
+    more = (*flags, "--share", "1", "--no-refit", "--cpu")
+    alone, shared = tiny_pets / "alone.safetensors", tiny_pets / "shared.safetensors"
+    subprocess.run(command(tiny_pets, init, alone, *more), cwd=ROOT, check=True, timeout=300)
+    launch = "--cpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no"
+    accelerate = Path(sys.executable).with_name("accelerate")
+    _, _, _, *rest = command(tiny_pets, init, shared, *more)
+    process = subprocess.run(
+        [accelerate, "launch", *launch.split(), *rest], cwd=ROOT, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    losses = [
+        [float(row["train_loss"]) for row in csv.DictReader(out.with_suffix(".history.csv").open())]
+        for out in (alone, shared)
+    ]
+    assert len(losses[0]) == 4
+    assert len(set(losses[0])) == 4, "the loss does not change: nothing was trained"
+    np.testing.assert_allclose(losses[1], losses[0], atol=1e-3)
+    ours, theirs = load_file(alone), load_file(shared)
+    for key in ours:
+        torch.testing.assert_close(ours[key].float(), theirs[key].float(), atol=2e-3, rtol=2e-2)
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_missing_photo_stops_it_with_its_name(
+    tiny_pets: Path, init: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    out = tiny_pets / "run.safetensors"
+    gone = tiny_pets / "oxford-iiit-pet" / "images" / "Pug_trainval1.jpg"
+    if when == "during":  # listed and there at the start, but not when its turn comes
+        listed = pets.official_split(tiny_pets, "trainval")
+        monkeypatch.setattr(pets, "official_split", lambda *_: listed)
+    gone.unlink()
+    flags = command(tiny_pets, init, out, "--head-epochs", "1", "--epochs", "1")
+    monkeypatch.setattr(sys, "argv", flags[flags.index("model.train") :])
+    with pytest.raises(SystemExit, match=rf"Training stopped: .*{gone.name}.*same command"):
+        train.main()
+    assert not out.exists()
+
+
+def test_a_full_disk_keeps_the_last_good_state(tiny_pets: Path, init: Path) -> None:
+    """Files may grow to one state's size in the first run, then to nothing, then as they like."""
+    out = tiny_pets / "run.safetensors"
+    flags = command(tiny_pets, init, out, "--head-epochs", "1", "--epochs", "1")
+
+    def run(limit: int | None) -> subprocess.CompletedProcess[str]:
+        def limited() -> None:
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.run(
+            flags, cwd=ROOT, preexec_fn=limited, capture_output=True, text=True, timeout=300
+        )
+
+    # The head's state fits; that of the whole network, with Adam's moments, does not.
+    process = run(60 * 2**20)
+    assert process.returncode != 0
+    assert "Training stopped" in process.stderr
+    assert "state.pth could not be written" in process.stderr
+    state = torch.load(out.with_suffix(".state.pth"), weights_only=False)
+    assert (state["phase"], state["next_epoch"]) == (0, 1)
+    assert not list(tiny_pets.glob("*.unfinished*"))
+    assert run(None).returncode == 0
+    assert network.load(out)[1].epochs == "1 + 1"
+
+
+def test_refit_takes_the_body_as_it_is(tiny_pets: Path, init: Path) -> None:
+    """--body trains no epoch: the body of the checkpoint, a new head, another size."""
+    first, second = tiny_pets / "first.safetensors", tiny_pets / "second.safetensors"
+    epochs = ("--head-epochs", "1", "--epochs", "1")
+    subprocess.run(command(tiny_pets, init, first, *epochs), cwd=ROOT, check=True, timeout=300)
+    flags = command(tiny_pets, init, second, "--body", str(first), "--image-size", "48")
+    subprocess.run(flags, cwd=ROOT, check=True, timeout=300)
+    before, after = load_file(first), load_file(second)
+    for key in before:
+        assert torch.equal(before[key], after[key]) == (not key.startswith("fc.")), key
+    assert network.load(second)[1].image_size == 48
+
+
+def test_templates_are_imagenets_rows(init: Path) -> None:
+    """Beagle is ImageNet's class 162; Ragdoll is none of its classes."""
+    templates = train.imagenet_templates("resnet18", init)
+    rows = torch.load(init, weights_only=True)["fc.weight"]
+    beagle = templates[pets.BREEDS.index("Beagle")]
+    torch.testing.assert_close(beagle, rows[162] - rows.mean(0))
+    assert not templates[pets.BREEDS.index("Ragdoll")].any()
+    assert set(pets.IMAGENET) <= set(pets.BREEDS)
+
+
 def test_holdout_is_a_fifth(pets_root: Path) -> None:
     photos = pets.official_split(pets_root, "trainval")
     held_out = train.held_out(photos)
@@ -139,12 +246,12 @@ def test_no_held_out_or_test_photo_reaches_training(
 
     def stop(learned: list[pets.Photo], reported: list[pets.Photo], **_: object) -> None:
         handed.extend([learned, reported])
-        raise InterruptedError
+        raise LookupError
 
     flags = command(tiny_pets, init, tiny_pets / "run.safetensors", *more)
     monkeypatch.setattr(sys, "argv", flags[flags.index("model.train") :])
     monkeypatch.setattr(pets, "dataloaders", stop)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(LookupError):
         train.main()
     learned, reported = ({photo.path for photo in photos} for photos in handed)
     trainval = pets.official_split(tiny_pets, "trainval")
@@ -182,11 +289,20 @@ def test_the_last_head_is_the_optimum_that_scikit_learn_finds() -> None:
     labels = torch.arange(37).repeat(8)
     features = torch.randn(37, 20, generator=generator)[labels]
     features = 5 + 3 * (features + 1.5 * torch.randn(features.shape, generator=generator))
-    weight, bias = train.fit_head(features, labels, epsilon=0, decay=1e-2)
+    zero = torch.zeros(37, 20)
+    weight, bias = train.fit_head(features, labels, 0, 1e-2, zero)
     ours = (features @ weight.T + bias).softmax(-1)
     standardised = (features - features.mean(0)) / features.std(0)
     reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=2000, tol=1e-8)
     theirs = reference.fit(standardised, labels).predict_proba(standardised)
     np.testing.assert_allclose(ours.numpy(), theirs, atol=5e-3)
-    smoothed_weight, _ = train.fit_head(features, labels, epsilon=0.2, decay=1e-2)
+    smoothed_weight, _ = train.fit_head(features, labels, 0.2, 1e-2, zero)
     assert smoothed_weight.norm() < weight.norm()
+
+
+def test_a_strong_penalty_leaves_the_head_at_its_templates() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = 5 + 3 * torch.randn(111, 20, generator=generator)
+    templates = torch.randn(37, 20, generator=generator)
+    weight, _ = train.fit_head(features, torch.arange(37).repeat(3), 0.1, 1e6, templates)
+    torch.testing.assert_close(weight, templates, atol=1e-3, rtol=0)

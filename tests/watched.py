@@ -1,12 +1,15 @@
 """Run `app.py` on a machine without a network and in a checkout that cannot be written.
 
 `python tests/watched.py LOG` refuses every connection to another host, every look-up of one, and
-every write into the checkout, and appends each attempt to LOG.
+every write into the checkout, and appends each attempt to LOG. `python tests/watched.py LOG CLOCK`
+also adds the seconds that the file CLOCK holds to what `time.time` tells; the clock that cannot be
+set back, `time.monotonic`, stays as it is.
 """
 
 import os
 import runpy
 import sys
+import time
 from pathlib import Path
 
 ROOT = str(Path.cwd())
@@ -35,6 +38,10 @@ def watch(event: str, arguments: tuple) -> None:
                 raise PermissionError(path)  # a cache that may fail
             refuse(f"write {path}")
 
+
+if len(sys.argv) > 2:
+    clock, told = Path(sys.argv[2]), time.time
+    time.time = lambda: told() + float(clock.read_text() or 0)
 
 sys.modules["uvloop"] = None  # its connections would pass by Python's audit events
 sys.path.insert(0, ROOT)

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from model.figures import style
+from model.words import Say, english
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -18,7 +19,7 @@ MOST_POINTS = 300  # per risk–coverage curve; more than a screen resolves
 PERCENT = {"tickformat": ".0%"}
 
 
-def two_panels(upper: float, title: str, color: str, height: int) -> go.Figure:
+def two_panels(upper: float, title: str, color: str, height: int, say: Say) -> go.Figure:
     """A figure of two panels over one another that share the confidence axis from 0 to 1.
 
     ``upper`` is the share of the height that the upper panel has. Laid out by hand, which is far
@@ -35,7 +36,7 @@ def two_panels(upper: float, title: str, color: str, height: int) -> go.Figure:
             "anchor": "y2",
             "range": [0, 1],
             **PERCENT,
-            "title": {"text": "confidence"},
+            "title": {"text": say("confidence")},
             "ticks": "outside",  # unseen, they keep both zeros apart
             "tickcolor": "rgba(0,0,0,0)",
         },
@@ -55,6 +56,7 @@ def reliability(
     *,
     title: str,
     color: str,
+    say: Say = english,
 ) -> go.Figure:
     """A reliability diagram: accuracy against confidence, and how many photos each bin has.
 
@@ -67,11 +69,12 @@ def reliability(
         high: ``(bins,)``, the upper end.
         title: of the figure.
         color: ``#RRGGBB``.
+        say: the reader's language.
     """
     filled = photos > 0
     x, y = confidence[filled], accuracy[filled]
     below, above = low[filled], high[filled]
-    figure = two_panels(0.72, title, color, height=400)
+    figure = two_panels(0.72, title, color, 400, say)
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([above, below[::-1]]),
@@ -79,6 +82,7 @@ def reliability(
         fillcolor=style.translucent(color, 0.22),
         line={"width": 0},
         mode="lines",
+        name=say("95% interval"),
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -86,6 +90,7 @@ def reliability(
         y=[0, 1],
         mode="lines",
         line={"color": style.NEUTRAL, "dash": "dot", "width": 1.5},
+        name=say("diagonal"),
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -102,7 +107,8 @@ def reliability(
             "color": color,
         },
         customdata=np.stack([photos[filled], below, above], axis=-1),
-        hovertemplate=(
+        name=say("right"),
+        hovertemplate=say(
             "confidence %{x:.1%}<br>right %{y:.1%} (%{customdata[1]:.1%} to %{customdata[2]:.1%})"
             "<br>%{customdata[0]:,} photos<extra></extra>"
         ),
@@ -122,22 +128,23 @@ def reliability(
         textangle=0 if len(photos) <= 6 else -90,
         cliponaxis=False,
         customdata=np.stack([edges[:-1], edges[1:]], axis=-1),
-        hovertemplate=(
+        name=say("photos"),
+        hovertemplate=say(
             "%{y:,} photos from %{customdata[0]:.1%} to %{customdata[1]:.1%}<extra></extra>"
         ),
     )
     figure.update_layout(
-        yaxis={"range": [0, 1.02], **PERCENT, "title": {"text": "right"}},
+        yaxis={"range": [0, 1.02], **PERCENT, "title": {"text": say("right")}},
         yaxis2={
             "range": [0, float(photos.max(initial=1)) * (1.7 if labelled else 1.08)],
             "nticks": 3,
-            "title": {"text": "photos"},
+            "title": {"text": say("photos")},
         },
     )
     return figure
 
 
-def histogram(right: Ints, wrong: Ints, *, title: str, color: str) -> go.Figure:
+def histogram(right: Ints, wrong: Ints, *, title: str, color: str, say: Say = english) -> go.Figure:
     """How confident right and wrong answers are, in panels of their own scale.
 
     Args:
@@ -145,8 +152,9 @@ def histogram(right: Ints, wrong: Ints, *, title: str, color: str) -> go.Figure:
         wrong: ``(bins,)``, wrong answers.
         title: of the figure.
         color: ``#RRGGBB``.
+        say: the reader's language.
     """
-    figure = two_panels(0.5, title, color, height=320)
+    figure = two_panels(0.5, title, color, 320, say)
     width = 1 / len(right)
     centres = (np.arange(len(right)) + 0.5) * width
     for counts, axis, truth in ((right, "y", "right"), (wrong, "y2", "wrong")):
@@ -161,14 +169,18 @@ def histogram(right: Ints, wrong: Ints, *, title: str, color: str) -> go.Figure:
                 "line": {"color": color, "width": 0 if truth == "right" else 1.5},
             },
             customdata=np.stack([centres - width / 2, centres + width / 2, counts / total], -1),
-            hovertemplate=(
-                "%{y:,} " + truth + " answers from %{customdata[0]:.0%} to %{customdata[1]:.0%}, "
-                "%{customdata[2]:.1%} of all " + truth + " answers<extra></extra>"
+            name=say(truth),
+            hovertemplate=say(
+                "%{y:,} right answers from %{customdata[0]:.0%} to %{customdata[1]:.0%}, "
+                "%{customdata[2]:.1%} of all right answers<extra></extra>"
+                if truth == "right"
+                else "%{y:,} wrong answers from %{customdata[0]:.0%} to %{customdata[1]:.0%}, "
+                "%{customdata[2]:.1%} of all wrong answers<extra></extra>"
             ),
         )
     for axis, counts, truth in (("yaxis", right, "right"), ("yaxis2", wrong, "wrong")):
         figure.update_layout(
-            {axis: {"title": {"text": truth}, "nticks": 4, "rangemode": "tozero"}},
+            {axis: {"title": {"text": say(truth)}, "nticks": 4, "rangemode": "tozero"}},
         )
         figure.layout[axis].range = [0, max(float(counts.max(initial=0)), 1) * 1.08]
     return figure
@@ -179,6 +191,7 @@ def risk_coverage(
     classifiers: Sequence[str],
     rankings: Sequence[str],
     declined: float,
+    say: Say = english,
 ) -> go.Figure:
     """The share wrong among the answers given, against the share of photos answered.
 
@@ -188,6 +201,7 @@ def risk_coverage(
         classifiers: what the legend calls them, unsmoothed first.
         rankings: what the legend calls the rankings; the first is drawn solid, the second dashed.
         declined: the share of photos declined now, drawn as a vertical line.
+        say: the reader's language.
     """
     figure = go.Figure()
     for curves, classifier, color in zip(risks, classifiers, style.COLORS.values(), strict=True):
@@ -199,15 +213,19 @@ def risk_coverage(
                 x=shown / n,
                 y=risk[shown - 1],
                 mode="lines",
-                name=f"{classifier}, by {by}",
+                name=say("{classifier}, by {ranking}", classifier=classifier, ranking=by),
                 line={"color": color, "width": 2, "dash": dash},
-                hovertemplate="%{y:.2%} wrong of %{x:.0%} answered<extra>" + by + "</extra>",
+                hovertemplate=say("%{y:.2%} wrong of %{x:.0%} answered") + f"<extra>{by}</extra>",
             )
     style.apply(
         figure,
         height=400,
-        xaxis={"range": [0, 1.0], **PERCENT, "title": {"text": "photos answered (coverage)"}},
-        yaxis={"rangemode": "tozero", "tickformat": ".1~%", "title": {"text": "wrong among them"}},
+        xaxis={"range": [0, 1.0], **PERCENT, "title": {"text": say("photos answered (coverage)")}},
+        yaxis={
+            "rangemode": "tozero",
+            "tickformat": ".1~%",
+            "title": {"text": say("wrong among them")},
+        },
         shapes=[
             {
                 "type": "line",

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from model.figures import calibration, style
+from model.words import Say, english
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -26,6 +27,7 @@ def curve(
     test: Sequence[float],
     most: int,
     ghost: tuple[Sequence[int], Sequence[float], Sequence[float]] | None = None,
+    say: Say = english,
 ) -> go.Figure:
     """The smoothed loss on both halves against optimiser steps.
 
@@ -35,26 +37,30 @@ def curve(
         test: the loss on the photos measured on.
         most: the step at which the axis ends.
         ghost: steps, train and test of the run before.
+        say: the reader's language.
     """
     figure = go.Figure()
-    runs = [] if ghost is None else [(*ghost, GHOST, " (before)")]
-    for x, lower, upper, color, suffix in [*runs, (steps, train, test, HEAD, "")]:
-        for y, name, dash in ((upper, "measured", "solid"), (lower, "learned from", "dash")):
+    runs = (
+        [] if ghost is None else [(*ghost, GHOST, ("measured (before)", "learned from (before)"))]
+    )
+    runs += [(steps, train, test, HEAD, ("measured", "learned from"))]
+    for x, lower, upper, color, names in runs:
+        for y, name, dash in zip((upper, lower), names, ("solid", "dash"), strict=True):
             figure.add_scatter(
                 x=list(x),
                 y=list(y),
                 mode="lines+markers" if len(x) == 1 else "lines",
-                name=name + suffix,
+                name=say(name),
                 line={"color": color, "width": 2, "dash": dash},
-                showlegend=not suffix,
-                hovertemplate="%{y:.3f} after step %{x}<extra>" + name + suffix + "</extra>",
+                showlegend=color == HEAD,
+                hovertemplate=say("%{y:.3f} after step %{x}") + f"<extra>{say(name)}</extra>",
             )
     longest = max(most, ghost[0][-1] if ghost else 0)
     style.apply(
         figure,
         height=250,
-        xaxis={"range": [0, longest * 1.02], "title": {"text": "optimiser steps"}},
-        yaxis={"title": {"text": "smoothed loss"}, "rangemode": "tozero"},
+        xaxis={"range": [0, longest * 1.02], "title": {"text": say("optimiser steps")}},
+        yaxis={"title": {"text": say("smoothed loss")}, "rangemode": "tozero"},
     )
     return figure
 
@@ -64,6 +70,7 @@ def reliability(
     interval: tuple[Floats, Floats],
     train: tuple[Floats, Floats],
     ghost: tuple[Floats, Floats] | None = None,
+    say: Say = english,
 ) -> go.Figure:
     """The Calibration tab's reliability diagram, of the live head, with two thin lines more.
 
@@ -72,8 +79,11 @@ def reliability(
         interval: the lower and upper end of each bin's accuracy.
         train: confidence and accuracy of the photos learned from; NaN where a bin is empty.
         ghost: the same of the run before, on the photos measured on.
+        say: the reader's language.
     """
-    figure = calibration.reliability(*bins, *interval, title="Does it keep its word?", color=HEAD)
+    figure = calibration.reliability(
+        *bins, *interval, title=say("Does it keep its word?"), color=HEAD, say=say
+    )
     lines = [(train, "learned from", HEAD, "dash")]
     if ghost is not None:
         lines.append((ghost, "measured (before)", GHOST, "solid"))
@@ -85,26 +95,30 @@ def reliability(
             mode="lines+markers",
             line={"color": color, "width": 1.5, "dash": dash},
             marker={"size": 4},
-            hovertemplate="confidence %{x:.1%}<br>right %{y:.1%}<extra>" + name + "</extra>",
+            name=say(name),
+            hovertemplate=say("confidence %{x:.1%}<br>right %{y:.1%}")
+            + f"<extra>{say(name)}</extra>",
         )
     return figure
 
 
-def confidences(train: Floats, test: Floats, ghost: Floats | None = None) -> go.Figure:
+def confidences(
+    train: Floats, test: Floats, ghost: Floats | None = None, say: Say = english
+) -> go.Figure:
     """How confident the head is: shares ``(bins,)`` of photos in equal bins from 0 to 1."""
     figure = go.Figure()
     width = 1 / len(test)
     centres = (np.arange(len(test)) + 0.5) * width
     span = np.stack([centres - width / 2, centres + width / 2], axis=-1)
-    hover = "%{y:.1%} of photos from %{customdata[0]:.0%} to %{customdata[1]:.0%}<extra>"
+    hover = say("%{y:.1%} of photos from %{customdata[0]:.0%} to %{customdata[1]:.0%}")
     figure.add_bar(
         x=centres,
         y=test,
         width=width,
-        name="measured",
+        name=say("measured"),
         marker={"color": style.translucent(HEAD, 0.55)},
         customdata=span,
-        hovertemplate=hover + "measured</extra>",
+        hovertemplate=f"{hover}<extra>{say('measured')}</extra>",
     )
     lines = [(train, "learned from", HEAD, "dash")]
     if ghost is not None:
@@ -114,17 +128,17 @@ def confidences(train: Floats, test: Floats, ghost: Floats | None = None) -> go.
             x=centres,
             y=shares,
             mode="lines",
-            name=name,
+            name=say(name),
             line={"color": color, "width": 2, "dash": dash, "shape": "hvh"},
             customdata=span,
-            hovertemplate=hover + name + "</extra>",
+            hovertemplate=f"{hover}<extra>{say(name)}</extra>",
         )
     style.apply(
         figure,
         height=400,
         bargap=0,
-        xaxis={"range": [0, 1], **PERCENT, "title": {"text": "confidence"}},
-        yaxis={"rangemode": "tozero", **PERCENT, "title": {"text": "share of photos"}},
+        xaxis={"range": [0, 1], **PERCENT, "title": {"text": say("confidence")}},
+        yaxis={"rangemode": "tozero", **PERCENT, "title": {"text": say("share of photos")}},
     )
     return figure
 
@@ -171,6 +185,7 @@ def photo(
 def sweep(
     epsilons: Floats,
     panels: Sequence[tuple[str, Floats, Floats, bool]],
+    say: Say = english,
 ) -> go.Figure:
     """Scores against ε over one another, each with the band of its seeds and its minimum marked.
 
@@ -178,6 +193,7 @@ def sweep(
         epsilons: ``(E,)``.
         panels: for each score its name, mean ``(E,)``, standard deviation ``(E,)``, and whether it
             is a share.
+        say: the reader's language.
     """
     figure = go.Figure()
     layout = {}
@@ -192,6 +208,7 @@ def sweep(
             fillcolor=style.translucent(HEAD, 0.22),
             line={"width": 0},
             mode="lines",
+            name=say("{score}, ± one standard deviation", score=name),
             hoverinfo="skip",
         )
         value = ".1%" if percent else ".3f"
@@ -200,6 +217,7 @@ def sweep(
             y=mean,
             yaxis=axis,
             mode="lines+markers",
+            name=name,
             line={"color": HEAD, "width": 2},
             marker={"size": 5},
             customdata=sd,
@@ -212,6 +230,7 @@ def sweep(
             y=[mean[best]],
             yaxis=axis,
             mode="markers+text",
+            name=say("{score}, lowest", score=name),
             marker={"size": 13, "symbol": "star", "color": HEAD},
             text=[f"  ε = {epsilons[best]:g}  "],
             textposition="top right" if best < len(epsilons) / 2 else "top left",
@@ -240,7 +259,12 @@ def sweep(
 
 
 def projection(
-    points: Floats, labels: Ints, names: Sequence[str], breeds: dict[int, str], title: str
+    points: Floats,
+    labels: Ints,
+    names: Sequence[str],
+    breeds: dict[int, str],
+    classifier: str,
+    say: Say = english,
 ) -> go.Figure:
     """Photos of three breeds on the plane through their templates, and each breed's mean.
 
@@ -249,7 +273,8 @@ def projection(
         labels: ``(m,)``, which breed each is.
         names: ``(m,)``, what hovering says.
         breeds: the three class indices and what the legend calls them.
-        title: of the figure: one of ``style.COLORS``, which gives its colour.
+        classifier: one of ``style.COLORS``.
+        say: the reader's language.
     """
     figure = go.Figure()
     for (label, breed), color in zip(breeds.items(), BREEDS, strict=True):
@@ -268,16 +293,17 @@ def projection(
             x=[x.mean()],
             y=[y.mean()],
             mode="markers",
+            name=say("{breed}, mean", breed=breed),
             marker={"size": 13, "symbol": "x", "color": color, "line": {"width": 1}},
             showlegend=False,
-            hovertemplate="mean<extra>" + breed + "</extra>",
+            hovertemplate="<extra>%{fullData.name}</extra>",
         )
     style.apply(
         figure,
         height=420,
         title={
-            "text": title.capitalize(),
-            "font": {"color": style.COLORS[title], "size": 15},
+            "text": say(classifier.capitalize()),
+            "font": {"color": style.COLORS[classifier], "size": 15},
             "x": 0,
             "xref": "paper",
         },

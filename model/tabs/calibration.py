@@ -21,6 +21,8 @@ from model.report import CURE_LABELS, RANKINGS, Lab, Table
 from model.tabs import chinese_story
 from model.tabs import language as words
 from model.tabs.language import fixed, say
+from model.tabs.page import keep
+from model.words import Say, english
 
 WIDTH, MASS = "width", "mass"
 DECLINED = 10  # percent, when the page opens
@@ -30,6 +32,7 @@ PRIVATE: dict[str, Any] = {
     "show_progress": "hidden",
     "queue": True,
 }
+COUNTING = {"show_progress": "minimal"}  # what may take a second, at least the first time
 
 TABLE_STYLE = """
 table { border-collapse: collapse; width: 100%; font-size: 0.95rem;
@@ -70,24 +73,31 @@ def html(table: Table, language: str = words.ENGLISH) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def diagram(bins: Bins, classifier: int) -> go.Figure:
+def diagram(bins: Bins, classifier: int, say: Say) -> go.Figure:
     """One classifier's reliability diagram."""
     low, high = wilson(bins.accuracy * bins.photos, bins.photos)
     return figures.reliability(
-        *bins, low, high, title=NAMES[classifier], color=style.COLORS[PAIR[classifier]]
+        *bins,
+        low,
+        high,
+        title=say(NAMES[classifier]),
+        color=style.COLORS[PAIR[classifier]],
+        say=say,
     )
 
 
-def diagrams(lab: Lab, cure: str, bins: float, binning: str) -> tuple[go.Figure, go.Figure]:
+def diagrams(
+    lab: Lab, cure: str, bins: float, binning: str, say: Say = english
+) -> tuple[go.Figure, go.Figure]:
     """Both reliability diagrams."""
     first, second = lab.reliability(cure, int(bins), binning == MASS)
-    return diagram(first, 0), diagram(second, 1)
+    return diagram(first, 0, say), diagram(second, 1, say)
 
 
-def histograms(lab: Lab, cure: str) -> tuple[go.Figure, go.Figure]:
+def histograms(lab: Lab, cure: str, say: Say = english) -> tuple[go.Figure, go.Figure]:
     """Both confidence histograms."""
     first, second = (
-        figures.histogram(*counts, title=title, color=color)
+        figures.histogram(*counts, title=say(title), color=color, say=say)
         for counts, title, color in zip(
             lab.histogram(cure), NAMES, style.COLORS.values(), strict=True
         )
@@ -99,9 +109,16 @@ def declining(lab: Lab, percent: float, language: str = words.ENGLISH) -> tuple[
     """What is left wrong when a percentage is declined, and the curves with that place marked."""
     risks = [[lab.ranking(k, by).risk for by in RANKINGS] for k in (0, 1)]
     share = percent / 100
+    told = words.speaker(language)
     return (
         html(report.decline_table(lab, share), language),
-        figures.risk_coverage(risks, NAMES, RANKINGS, share),
+        figures.risk_coverage(
+            risks,
+            [told(name) for name in NAMES],
+            [told(ranking) for ranking in RANKINGS],
+            share,
+            told,
+        ),
     )
 
 
@@ -123,7 +140,7 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     lab = Lab(evaluation, cures)
     tab = enclosing_tab()
     root = Context.root_block
-    drawn, written = gr.State(False), gr.State(False)
+    drawn, written = gr.State(""), gr.State("")  # in which language
     language = words.current()
 
     gr.Markdown(fixed("## What is a confidence worth?"))
@@ -224,30 +241,37 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
         elem_classes="hint",
     )
 
-    def draw(
-        drawn: bool, cure: str, bins: float, binning: str
-    ) -> tuple[bool, go.Figure, go.Figure, go.Figure, go.Figure] | dict:
-        if drawn:
-            return gr.skip()
-        return True, *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
+    def recure(
+        cure: str, bins: float, binning: str, language: str
+    ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
+        told = words.speaker(language)
+        return *diagrams(lab, cure, bins, binning, told), *histograms(lab, cure, told)
 
-    def write(written: bool, language: str) -> tuple[bool, str, str, str, str, str] | dict:
-        if written:
+    def draw(
+        drawn: str, cure: str, bins: float, binning: str, language: str
+    ) -> tuple[str, go.Figure, go.Figure, go.Figure, go.Figure] | dict:
+        if drawn == language:
+            return gr.skip()
+        return language, *recure(cure, bins, binning, language)
+
+    def write(written: str, language: str) -> tuple[str, str, str, str, str, str] | dict:
+        if written == language:
             return gr.skip()
         told = chinese_story.story if language == words.CHINESE_CODE else report.story
         return (
-            True,
+            language,
             "\n\n".join(told(lab)),
             html(report.score_table(lab), language),
             html(report.cure_table(lab, 0), language),
             html(report.cure_table(lab, 1), language),
-            html(report.halves_table(lab), language),
+            html(report.halves_table(lab, words.speaker(language)), language),
         )
 
     opened = tab.select if tab is not None else root.load if root is not None else None
     if opened is None:
         raise ValueError("Call build inside a gr.Blocks context.")
-    settings = [cure, bins, binning]
+    settings = [cure, bins, binning, language]
+    keep({"cured": cure, "bins": bins, "binning": binning, "declined": declined})
     # What draws the same figures waits in one line, so that the latest setting is drawn last.
     in_line = PRIVATE | {"concurrency_id": "calibration", "concurrency_limit": 1}
     # The figures need no bootstrap: they come first, the words when they are ready.
@@ -263,16 +287,30 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
         [drawn, *settings],
         [drawn, *reliability, *histogram],
         api_name="calibration_figures",
-        **in_line,
+        **in_line | COUNTING,
     )
 
-    def redraw(cure: str, bins: float, binning: str) -> tuple[go.Figure, go.Figure]:
-        return diagrams(lab, cure, bins, binning)
+    def again(drawn: str, written: str, percent: float, *settings: Any) -> tuple[Any, ...] | dict:
+        """All of it in a language that was chosen later."""
+        if not drawn or not written:
+            return gr.skip()
+        language = settings[-1]
+        return (
+            *write("", language),
+            *draw("", *settings),
+            *declining(lab, percent, language),
+        )
 
-    def recure(
-        cure: str, bins: float, binning: str
-    ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
-        return *diagrams(lab, cure, bins, binning), *histograms(lab, cure)
+    language.change(
+        again,
+        [drawn, written, declined, *settings],
+        [written, story, scores, *tables, drawn, *reliability, *histogram, remainder, curves],
+        api_name="calibration_language",
+        **PRIVATE,
+    )
+
+    def redraw(cure: str, bins: float, binning: str, language: str) -> tuple[go.Figure, go.Figure]:
+        return diagrams(lab, cure, bins, binning, words.speaker(language))
 
     def decline(percent: float, language: str) -> tuple[str, go.Figure]:
         return declining(lab, percent, language)
@@ -281,12 +319,18 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
     latest = in_line | {"trigger_mode": "always_last"}
     bins.change(redraw, settings, reliability, api_name="calibration_bins", **latest)
     binning.change(redraw, settings, reliability, api_name="calibration_binning", **latest)
-    cure.change(recure, settings, [*reliability, *histogram], api_name="calibration_cure", **latest)
-    gr.on(
-        [opened, declined.change],
-        decline,
-        [declined, language],
-        [remainder, curves],
-        api_name="calibration_decline",
-        **PRIVATE | {"trigger_mode": "always_last"},
+    recured = latest | COUNTING
+    cure.change(
+        recure, settings, [*reliability, *histogram], api_name="calibration_cure", **recured
     )
+    for trigger, api_name, progress in (
+        (opened, "calibration_declining", COUNTING),
+        (declined.change, "calibration_decline", {}),
+    ):
+        trigger(
+            decline,
+            [declined, language],
+            [remainder, curves],
+            api_name=api_name,
+            **PRIVATE | {"trigger_mode": "always_last"} | progress,
+        )

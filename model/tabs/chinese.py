@@ -52,6 +52,8 @@ CLASSIFY = {
     "wrong, and a high confidence in it is the worse mistake.": (
         "花不是动物。分类器只认识 37 个品种：无论回答什么都是错的，置信度越高，错得越严重。"
     ),
+    "**The classifiers cannot be loaded.** {reason}": "**分类器无法加载。** {reason}",
+    "**The measurements cannot be loaded.** {reason}": "**测量结果无法加载。** {reason}",
     "Cure after training": "训练后校准",
     "None": "无",
     "Temperature": "温度缩放",
@@ -91,10 +93,6 @@ CLASSIFY = {
         "还没有照片：请上传、粘贴，或用摄像头拍一张。"
     ),
     "No photo": "没有照片",
-    "No test photo came: the public dataset cannot be reached from here. Upload a photo, click an "
-    "example, or try again later.": (
-        "没有取到测试照片：从这里连不上公开数据集。请上传照片，点一张示例，或稍后再试。"
-    ),
     "points": "个百分点",
     "Both are equally confident.": "两个分类器同样自信。",
     "The smoothed classifier is more confident.": "平滑分类器更自信。",
@@ -177,7 +175,6 @@ CALIBRATION = {
     "Unsmoothed": "未平滑",
     "Smoothed": "平滑",
     "Wrong": "错误",
-    "share of photos": "照片的比例",
     "Mean confidence": "平均置信度",
     "the largest probability": "最大的概率",
     "Confidence − accuracy": "置信度 − 准确率",
@@ -200,11 +197,58 @@ CALIBRATION = {
     "NLL, A → B": "NLL，A → B",
     "NLL, B → A": "NLL，B → A",
     "Answers changed": "改变的回答",
+    "{right} now right, {wrong} now wrong": "{right} 个变对，{wrong} 个变错",
     "Declines by": "拒答依据",
     "Answers": "回答数",
     "Share wrong": "错误比例",
     "Confidence": "置信度",
     "Normalised logits": "归一化 logits",
+}
+
+FIGURES = {
+    "confidence": "置信度",
+    "normalised logits": "归一化 logits",
+    "right": "正确",
+    "wrong": "错误",
+    "photos": "照片数",
+    "diagonal": "对角线",
+    "95% interval": "95% 区间",
+    "confidence %{x:.1%}<br>right %{y:.1%} (%{customdata[1]:.1%} to %{customdata[2]:.1%})"
+    "<br>%{customdata[0]:,} photos<extra></extra>": (
+        "置信度 %{x:.1%}<br>正确 %{y:.1%}（%{customdata[1]:.1%} 至 %{customdata[2]:.1%}）"
+        "<br>%{customdata[0]:,} 张照片<extra></extra>"
+    ),
+    "%{y:,} photos from %{customdata[0]:.1%} to %{customdata[1]:.1%}<extra></extra>": (
+        "%{customdata[0]:.1%} 至 %{customdata[1]:.1%}：%{y:,} 张照片<extra></extra>"
+    ),
+    **{
+        f"%{{y:,}} {truth} answers from %{{customdata[0]:.0%}} to %{{customdata[1]:.0%}}, "
+        f"%{{customdata[2]:.1%}} of all {truth} answers<extra></extra>": (
+            f"%{{customdata[0]:.0%}} 至 %{{customdata[1]:.0%}}：%{{y:,}} 个{chinese}的回答，"
+            f"占全部{chinese}回答的 %{{customdata[2]:.1%}}<extra></extra>"
+        )
+        for truth, chinese in (("right", "正确"), ("wrong", "错误"))
+    },
+    "{classifier}, by {ranking}": "{classifier}，按{ranking}",
+    "%{y:.2%} wrong of %{x:.0%} answered": "回答 %{x:.0%}，其中错 %{y:.2%}",
+    "photos answered (coverage)": "回答的照片（覆盖率）",
+    "wrong among them": "其中的错误",
+    "measured": "测量",
+    "learned from": "学习",
+    "measured (before)": "测量（上一次）",
+    "learned from (before)": "学习（上一次）",
+    "%{y:.3f} after step %{x}": "第 %{x} 步之后 %{y:.3f}",
+    "optimiser steps": "优化步数",
+    "smoothed loss": "平滑损失",
+    "Does it keep its word?": "它说话算数吗？",
+    "confidence %{x:.1%}<br>right %{y:.1%}": "置信度 %{x:.1%}<br>正确 %{y:.1%}",
+    "%{y:.1%} of photos from %{customdata[0]:.0%} to %{customdata[1]:.0%}": (
+        "%{customdata[0]:.0%} 至 %{customdata[1]:.0%}：%{y:.1%} 的照片"
+    ),
+    "share of photos": "照片的比例",
+    "{score}, ± one standard deviation": "{score}，± 一个标准差",
+    "{score}, lowest": "{score}，最低",
+    "{breed}, mean": "{breed}，均值",
 }
 
 TRAIN = {
@@ -260,6 +304,74 @@ TRAIN = {
         "阴影带重叠的地方，选哪个 ε 差别不大。"
     ),
     "## What smoothing does to the activations": "## 平滑对激活做了什么",
+    "all its steps": "用完了全部步数",
+    "converged": "已收敛",
+    "stopped early, the best step kept": "提前停止，保留最好的一步",
+    "ε = {epsilon:g}: learned from {learned:,} photos, stopped by {watched:,} more, measured on "
+    "{measured:,} others.": (
+        "ε = {epsilon:g}：用 {learned:,} 张照片学习，由另外 {watched:,} 张决定何时停止，"
+        "在其余 {measured:,} 张上测量。"
+    ),
+    "ε = {epsilon:g}: learned from {learned:,} photos, measured on {measured:,} others.": (
+        "ε = {epsilon:g}：用 {learned:,} 张照片学习，在另外 {measured:,} 张上测量。"
+    ),
+    " 1 step ({ended}).": "1 步（{ended}）。",
+    " {steps} steps ({ended}).": "{steps} 步（{ended}）。",
+    "Step {step} of {steps} …": "第 {step} 步，共 {steps} 步……",
+    "{done} of {total} heads …": "{done} 个分类头，共 {total} 个……",
+    "before {value}": "上一次 {value}",
+    "Measured": "测量",
+    "Learned from": "学习",
+    "Norm of the logits": "logits 的范数",
+    "## The photo on the Classify tab, under your head": "## “分类”页上的照片，用您的分类头",
+    "your head (ε = {epsilon:g})": "您的分类头（ε = {epsilon:g}）",
+    "**How to read this.** The breeds that any of the three finds most probable, a bar each: both "
+    "released classifiers as trained, and your head on the activations of the backbone chosen "
+    "above. It learned from far fewer photos than they did.": (
+        "**怎么读这张图。** 三者认为最可能的品种，各画一根条：两个发布的分类器（未经校准），"
+        "以及您的分类头（用的是上面所选骨干网络的激活）。它学习的照片比前两者少得多。"
+    ),
+    "{name} backbone": "{name}骨干网络",
+    "{share:.0%} label noise": "{share:.0%} 标签噪声",
+    "all photos": "全部照片",
+    "{photos} photos per breed": "每个品种 {photos} 张照片",
+    "weight decay {decay:.1g}": "权重衰减 {decay:.1g}",
+    "dropout {share:g}": "dropout {share:g}",
+    "{points} points": "{points} 个百分点",
+    "more than the seeds' spread of {spread}": "大于各种子之间的差异 {spread}",
+    "no more than the seeds' spread of {spread}": "不大于各种子之间的差异 {spread}",
+    "{size} below ε = 0, {spread}": "比 ε = 0 低 {size}，{spread}",
+    "ε = {next:g} has {size} more, {spread}": "ε = {next:g} 高出 {size}，{spread}",
+    "the error": "错误率",
+    "{name} is lowest at ε = {epsilon:g} ({value}; {against})": (
+        "{name}在 ε = {epsilon:g} 时最低（{value}；{against}）"
+    ),
+    "{one}, {two}, {three}.": "{one}；{two}；{three}。",
+    "is {before:.2f} for both classifiers": "两个分类器都是 {before:.2f}",
+    "rises from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)": (
+        "从 {before:.2f}（未平滑）升到 {after:.2f}（平滑）"
+    ),
+    "falls from {before:.2f} (unsmoothed) to {after:.2f} (smoothed)": (
+        "从 {before:.2f}（未平滑）降到 {after:.2f}（平滑）"
+    ),
+    "Both say that smoothing made the clusters tighter, as in the paper.": (
+        "两个数都说明平滑使各簇更紧密，与论文一致。"
+    ),
+    "Neither says that smoothing made the clusters tighter, unlike in the paper.": (
+        "两个数都没有说明平滑使各簇更紧密，与论文不同。"
+    ),
+    "These three are tighter, as in the paper; all breeds together are not.": (
+        "这三个品种更紧密，与论文一致；全部品种合起来则不然。"
+    ),
+    "All breeds together are tighter, as in the paper; these three are not.": (
+        "全部品种合起来更紧密，与论文一致；这三个品种则不然。"
+    ),
+    "Variance within breeds over variance between them {plane} for these three breeds on the "
+    "plane, and {space} for all {breeds} breeds in all directions; 0 is tightest. {verdict}": (
+        "品种内方差与品种间方差之比：这三个品种在平面上，{plane}；"
+        "全部 {breeds} 个品种在所有方向上，{space}；0 最紧密。{verdict}"
+    ),
+    "No picture": "没有图",
     "Breed 1": "品种 1",
     "Breed 2": "品种 2",
     "Breed 3": "品种 3",
@@ -319,4 +431,52 @@ BREEDS = {
     "Yorkshire Terrier": "约克夏梗",
 }
 
-CHINESE: dict[str, str] = HEAD | CLASSIFY | CALIBRATION | TRAIN | BREEDS
+# What the page says when it refuses something. Their values are filled in where they are raised.
+REFUSALS = {
+    "The server has no room to open another photo: try again in a moment.": (
+        "服务器暂时无法再打开一张照片：请稍后再试。"
+    ),
+    "No test photo came: the public dataset cannot be reached from here. Upload a photo, click an "
+    "example, or try again later.": (
+        "没有取到测试照片：从这里连不上公开数据集。请上传照片，点一张示例，或稍后再试。"
+    ),
+    "This file is empty: choose a photo, for example a JPEG or PNG.": (
+        "这个文件是空的：请选一张照片，例如 JPEG 或 PNG。"
+    ),
+    "This file has {size} MB: choose a photo of at most {most} MB.": (
+        "这个文件有 {size} MB：请选一张不超过 {most} MB 的照片。"
+    ),
+    "This file is not a photo that we can read: save it as JPEG or PNG and try again.": (
+        "这个文件不是我们读得了的照片：请存成 JPEG 或 PNG 再试。"
+    ),
+    "This photo takes too long to read: scale it down, or save it anew as JPEG.": (
+        "读这张照片要花太长时间：请把它缩小，或重新存成 JPEG。"
+    ),
+    "This photo takes too much memory to open: scale it down, or save it anew as JPEG.": (
+        "打开这张照片要用太多内存：请把它缩小，或重新存成 JPEG。"
+    ),
+    "This photo is damaged or incomplete: upload it again, or save it anew as JPEG or PNG.": (
+        "这张照片已损坏或不完整：请重新上传，或重新存成 JPEG 或 PNG。"
+    ),
+    "This photo has more than {most} million pixels: scale it down and try again.": (
+        "这张照片超过 {most} 百万像素：请缩小后再试。"
+    ),
+    "This photo of {width} × {height} pixels takes too much memory to open: scale it down to "
+    "{most} million pixels, or save it as JPEG.": (
+        "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} 百万像素，"
+        "或存成 JPEG。"
+    ),
+    "Choose three different breeds: two of yours are the same.": (
+        "请选三个不同的品种：您选的有两个相同。"
+    ),
+}
+
+CHINESE: dict[str, str] = {
+    **HEAD,
+    **CLASSIFY,
+    **CALIBRATION,
+    **FIGURES,
+    **TRAIN,
+    **BREEDS,
+    **REFUSALS,
+}

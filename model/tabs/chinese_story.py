@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.calibrators import CURES, ISOTONIC, NONE, PLATT, TEMPERATURE
-from model.network import PAIR
+from model.checkpoint import PAIR
 from model.report import CONFIDENCE, Lab, direction, number, points, span
 
 NAMES = ("未平滑", "平滑")

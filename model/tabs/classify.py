@@ -15,9 +15,9 @@ from gradio.utils import get_upload_folder
 from model import samples
 from model.calibration import softmax
 from model.calibrators import CURES, NONE, Cures
+from model.checkpoint import PAIR
 from model.classifier import Pair, Prediction, open_photo
 from model.evaluate import Evaluation
-from model.network import PAIR
 from model.pets import BREEDS
 from model.report import CURE_LABELS
 from model.samples import Example, examples
@@ -64,12 +64,18 @@ def predict(pair: Pair, photo: bytes | None, language: str = words.ENGLISH) -> P
     """Both classifiers on an uploaded photo; ``gr.Error`` with one sentence if it is none."""
     if photo is None:
         raise gr.Error(
-            say(language, "There is no photo yet: upload one, paste one or use the camera.")
+            say(language, "There is no photo yet: upload one, paste one or use the camera."),
+            title=say(language, "No photo"),
+            print_exception=False,
         )
     try:
         return pair(open_photo(photo, pair.image_size))
     except ValueError as error:
-        raise gr.Error(say(language, str(error))) from error
+        raise gr.Error(
+            words.retold(language, str(error)),
+            title=say(language, "No photo"),
+            print_exception=False,
+        ) from error
 
 
 def for_programs(prediction: Prediction) -> dict[str, dict[str, Any]]:
@@ -89,10 +95,11 @@ def served(photo: bytes, name: str) -> str:
     return save_bytes_to_cache(photo, name, get_upload_folder())
 
 
-def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
+def build(pair: Pair, evaluation: Evaluation | None, cures: Cures | None) -> PhotoStates:
     """The tab's content, and the endpoint `/classify`, inside an open ``gr.Tab``.
 
-    The first example stands there, classified, when the page opens.
+    The first example stands there, classified, when the page opens. Without the evaluation there
+    are no cures and no words on what a confidence was worth.
     """
     offered = examples()
     opening = offered[0]
@@ -149,6 +156,7 @@ def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
                     ),
                     min_width=300,
                     elem_id="cure",
+                    visible=cures is not None,
                 )
                 shown = gr.Radio(
                     [(fixed("Top breeds"), TOP), (fixed("All 37"), ALL)],
@@ -162,19 +170,20 @@ def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
                     label=fixed("Axis"),
                     min_width=150,
                 )
-            gr.Markdown(
-                fixed(
-                    "**How to read this.** Each breed has two bars, one for each classifier; "
-                    "over all breeds the bars of one colour add up to 100%. The number on top "
-                    "is the smoothed classifier's confidence, its largest bar, minus the "
-                    "unsmoothed one's, in percentage points. Entropy measures how spread out a "
-                    "distribution is. Over all {photos:,} test photos, the unsmoothed one is "
-                    "right on {right0:.1%} and {sure0:.1%} confident, the smoothed one is right "
-                    "on {right1:.1%} and {sure1:.1%} confident.",
-                    **measured(evaluation),
-                ),
-                elem_classes="hint",
-            )
+            if evaluation is not None:
+                gr.Markdown(
+                    fixed(
+                        "**How to read this.** Each breed has two bars, one for each classifier; "
+                        "over all breeds the bars of one colour add up to 100%. The number on top "
+                        "is the smoothed classifier's confidence, its largest bar, minus the "
+                        "unsmoothed one's, in percentage points. Entropy measures how spread out a "
+                        "distribution is. Over all {photos:,} test photos, the unsmoothed one is "
+                        "right on {right0:.1%} and {sure0:.1%} confident, the smoothed one is "
+                        "right on {right1:.1%} and {sure1:.1%} confident.",
+                        **measured(evaluation),
+                    ),
+                    elem_classes="hint",
+                )
             gr.Markdown(
                 fixed(
                     "**The two classifiers** are one network trained twice, on the same photos in "
@@ -229,7 +238,9 @@ def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
             drawn = samples.random_test_photo()
         except ValueError as error:
             raise gr.Error(
-                say(language, str(error)), title=say(language, "No photo"), print_exception=False
+                words.retold(language, str(error)),
+                title=say(language, "No photo"),
+                print_exception=False,
             ) from error
         text = say(
             language,
@@ -281,7 +292,9 @@ def build(pair: Pair, evaluation: Evaluation, cures: Cures) -> PhotoStates:
 
     sent = PhotoInput(label="photo", visible=False)
     answer = gr.JSON(label="both classifiers", visible=False)
-    gr.Button(visible=False).click(classify, sent, answer, api_name="classify")
+    gr.Button(visible=False).click(
+        classify, sent, answer, api_name="classify", concurrency_limit=pair.engine.at_once
+    )
     return PhotoStates(features, probabilities)
 
 

@@ -15,14 +15,17 @@ from gradio.context import Context
 
 from model import head, report
 from model.calibration import Floats, wilson
+from model.checkpoint import PAIR
 from model.evaluate import Evaluation
 from model.figures import head as figures
-from model.head import Bench, Measured, Point, Progress, Result, Settings
-from model.network import PAIR
+from model.head import Bench, Measured, Point, Result, Settings
 from model.pets import BREEDS
+from model.tabs import language as words
 from model.tabs.calibration import TABLE, enclosing_tab, html
 from model.tabs.classify import PhotoStates
 from model.tabs.language import fixed
+from model.tabs.page import keep
+from model.words import Say, english
 
 CURVES = 2  # drawn before the last; each takes the browser time that the result then waits for
 VISITORS = 4  # trainings at once; more wait a moment
@@ -80,18 +83,27 @@ def bar(share: float, text: str) -> str:
     )
 
 
-def ending(result: Result) -> str:
+def ending(result: Result, say: Say = english) -> str:
     """How a run ended, in one line."""
-    watched = f", stopped by {result.watched:,} more" if result.watched else ""
-    plural = "step" if result.steps == 1 else "steps"
-    return (
-        f"ε = {result.settings.epsilon:g}: learned from {result.train.photos:,} photos{watched}, "
-        f"measured on {result.test.photos:,} others. {result.steps} {plural} "
-        f"({ENDED[result.ended]})."
+    learned = say(
+        "ε = {epsilon:g}: learned from {learned:,} photos, stopped by {watched:,} more, measured "
+        "on {measured:,} others."
+        if result.watched
+        else "ε = {epsilon:g}: learned from {learned:,} photos, measured on {measured:,} others.",
+        epsilon=result.settings.epsilon,
+        learned=result.train.photos,
+        watched=result.watched,
+        measured=result.test.photos,
     )
+    steps = say(
+        " 1 step ({ended})." if result.steps == 1 else " {steps} steps ({ended}).",
+        steps=result.steps,
+        ended=say(ENDED[result.ended]),
+    )
+    return learned + steps
 
 
-def numbers(result: Result, ghost: Result | None) -> report.Table:
+def numbers(result: Result, ghost: Result | None, say: Say = english) -> report.Table:
     """The scores on both halves, with those of the run before in small print."""
 
     def cell(now: Measured, before: Measured | None, score: str) -> report.Cell:
@@ -99,7 +111,7 @@ def numbers(result: Result, ghost: Result | None) -> report.Table:
             value = measured.scores[score]
             return f"{value:.1f}" if score == "norm" else report.number(score, value)
 
-        return report.Cell(text(now), f"before {text(before)}" if before else "")
+        return report.Cell(text(now), say("before {value}", value=text(before)) if before else "")
 
     table = report.Table(["", "Measured", "Learned from"])
     for score in ROWS:
@@ -113,16 +125,20 @@ def numbers(result: Result, ghost: Result | None) -> report.Table:
     return table
 
 
-def curve(points: tuple[Point, ...], most: int, ghost: Shown | None) -> go.Figure:
+def curve(
+    points: tuple[Point, ...], most: int, ghost: Shown | None, say: Say = english
+) -> go.Figure:
     """The curve so far."""
 
     def columns(curve: tuple[Point, ...]) -> tuple[list[int], list[float], list[float]]:
         return [p.step for p in curve], [p.train for p in curve], [p.test for p in curve]
 
-    return figures.curve(*columns(points), most, columns(ghost.curve) if ghost else None)
+    return figures.curve(*columns(points), most, columns(ghost.curve) if ghost else None, say)
 
 
-def diagrams(result: Result, ghost: Result | None) -> tuple[go.Figure, go.Figure]:
+def diagrams(
+    result: Result, ghost: Result | None, say: Say = english
+) -> tuple[go.Figure, go.Figure]:
     """The reliability diagram and the confidence histogram."""
     bins, train = result.test.reliability(), result.train.reliability()
     before = ghost.test.reliability() if ghost else None
@@ -131,53 +147,63 @@ def diagrams(result: Result, ghost: Result | None) -> tuple[go.Figure, go.Figure
         wilson(bins.accuracy * bins.photos, bins.photos),
         (train.confidence, train.accuracy),
         (before.confidence, before.accuracy) if before else None,
+        say,
     )
     histogram = figures.confidences(
-        result.train.histogram(), result.test.histogram(), ghost.test.histogram() if ghost else None
+        result.train.histogram(),
+        result.test.histogram(),
+        ghost.test.histogram() if ghost else None,
+        say,
     )
     return reliability, histogram
 
 
-def sweep_words(swept: head.Sweep, backbone: str) -> str:
+def sweep_words(swept: head.Sweep, backbone: str, say: Say = english) -> str:
     """At which settings the sweep was made, and what it found."""
     s = swept.settings
     conditions = [
-        f"{backbone} backbone",
-        f"{s.noise:.0%} label noise",
-        "all photos" if s.photos is None else f"{s.photos} photos per breed",
-        f"weight decay {s.weight_decay:.1g}",
+        say("{name} backbone", name=say(backbone)),
+        say("{share:.0%} label noise", share=s.noise),
+        say("all photos")
+        if s.photos is None
+        else say("{photos} photos per breed", photos=s.photos),
+        say("weight decay {decay:.1g}", decay=s.weight_decay),
     ]
-    conditions += [f"dropout {s.dropout:g}"] if s.dropout else []
-    conditions += ["early stopping"] if s.early_stopping else []
-    return f"**{head.sweep_sentence(swept)}** ({', '.join(conditions)}.)"
+    conditions += [say("dropout {share:g}", share=s.dropout)] if s.dropout else []
+    conditions += [say("Early stopping").lower()] if s.early_stopping else []
+    return f"**{head.sweep_sentence(swept, say)}** ({', '.join(conditions)})"
 
 
-def sweep_figure(swept: head.Sweep) -> go.Figure:
+def sweep_figure(swept: head.Sweep, say: Say = english) -> go.Figure:
     """Error, NLL and ECE against ε."""
     return figures.sweep(
         swept.epsilons,
         [
-            (LABELS[score], swept.mean(score), swept.sd(score), report.SCORES[score].percent)
+            (say(LABELS[score]), swept.mean(score), swept.sd(score), report.SCORES[score].percent)
             for score in head.SWEPT
         ],
+        say,
     )
 
 
-def geometry(evaluation: Evaluation, *chosen: str) -> tuple[str, go.Figure, go.Figure]:
+def geometry(
+    evaluation: Evaluation, language: str, *chosen: int
+) -> tuple[str, go.Figure, go.Figure]:
     """What the clusters of three breeds measure, and both classifiers' pictures of them."""
+    say = words.speaker(language)
+    indices = [int(breed) for breed in chosen]
     try:
-        indices = [BREEDS.index(breed) for breed in chosen]
         first, second = (
             head.project(evaluation, k, (indices[0], indices[1], indices[2])) for k in (0, 1)
         )
     except ValueError as error:
-        raise gr.Error(str(error)) from error
-    names = {index: BREEDS[index] for index in indices}
+        raise gr.Error(words.retold(language, str(error)), title=say("No picture")) from error
+    names = {index: say(BREEDS[index]) for index in indices}
     left, right = (
-        figures.projection(p.points, p.labels, list(p.names), names, title)
-        for p, title in zip((first, second), PAIR, strict=True)
+        figures.projection(p.points, p.labels, list(p.names), names, name, say)
+        for p, name in zip((first, second), PAIR, strict=True)
     )
-    return head.geometry_sentence((first, second)), left, right
+    return head.geometry_sentence((first, second), say), left, right
 
 
 def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
@@ -196,7 +222,13 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
 
     learned, measured = head.halves_of(evaluation.labels)
     most = int(np.bincount(evaluation.labels[learned]).max())
-    visit, shown, drawn = gr.State(Visit()), gr.State(None), gr.State(False)
+    visit, shown, swept_last, drawn_in = (
+        gr.State(Visit()),
+        gr.State(None),
+        gr.State(None),
+        gr.State(""),  # in which language the clusters are drawn
+    )
+    language = words.current()
     nobody: gr.State = gr.State(None)
     features = states.features if states else nobody
     released = states.probabilities if states else nobody
@@ -274,7 +306,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
                     label=fixed("Activations of the backbone"),
                 )
         with gr.Column(scale=3, min_width=320):
-            status = gr.HTML(bar(0, "Open this tab and the first head is trained."))
+            status = gr.HTML()
             table = gr.HTML(elem_id="head-numbers", **TABLE)
             loss = gr.Plot(show_label=False, elem_id="head-curve")
     with gr.Row():
@@ -291,6 +323,15 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     )
     photo_title = gr.Markdown(visible=False)
     photo = gr.Plot(show_label=False, visible=False, elem_id="head-photo")
+    photo_hint = gr.Markdown(
+        fixed(
+            "**How to read this.** The breeds that any of the three finds most probable, a bar "
+            "each: both released classifiers as trained, and your head on the activations of the "
+            "backbone chosen above. It learned from far fewer photos than they did."
+        ),
+        visible=False,
+        elem_classes="hint",
+    )
 
     gr.Markdown(fixed("## Which ε should I use?"))
     gr.Markdown(
@@ -323,8 +364,8 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     with gr.Row():
         chosen = [
             gr.Dropdown(
-                list(BREEDS),
-                value=BREEDS[i],
+                [(fixed(breed), k) for k, breed in enumerate(BREEDS)],
+                value=i,
                 label=fixed(f"Breed {n}"),
                 min_width=200,
             )
@@ -333,7 +374,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     geometry_text = gr.Markdown()
     with gr.Row():
         clusters = [
-            gr.Plot(show_label=False, min_width=280, elem_id=f"head-{name}") for name in PAIR
+            gr.Plot(show_label=False, min_width=280, elem_id=f"activations-{name}") for name in PAIR
         ]
     gr.Markdown(
         fixed(
@@ -349,20 +390,28 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     )
 
     controls: list[Any] = [epsilon, noise, photos, decay, dropout, stopping, steps, seed]
+    keys = ("epsilon", "noise", "photos", "decay", "dropout", "stopping", "steps", "seed")
+    keep(dict(zip(keys, controls, strict=True)) | {"backbone": backbone})
+    keep({f"breed{n}": breed for n, breed in enumerate(chosen, start=1)})
 
     def photo_updates(
-        run: Shown, features: Floats | None, released: Floats | None
+        run: Shown, features: Floats | None, released: Floats | None, say: Say
     ) -> dict[Any, Any]:
         if features is None or released is None:
-            return {photo: gr.update(visible=False), photo_title: gr.update(visible=False)}
+            return dict.fromkeys((photo, photo_title, photo_hint), gr.update(visible=False))
         k = PAIR.index(run.backbone)
         own = head.probabilities_of(run.result.head, evaluation.penultimate[k], features[k])
-        labels = [*PAIR, f"your head (ε = {run.result.settings.epsilon:g})"]
-        figure = figures.photo(np.stack([*released, own]), BREEDS, labels)
-        title = "## The photo on the Classify tab, under your head"
+        own_name = say("your head (ε = {epsilon:g})", epsilon=run.result.settings.epsilon)
+        figure = figures.photo(
+            np.stack([*released, own]),
+            [say(breed) for breed in BREEDS],
+            [*map(say, PAIR), own_name],
+        )
+        title = say("## The photo on the Classify tab, under your head")
         return {
             photo: gr.update(value=figure, visible=True),
             photo_title: gr.update(value=title, visible=True),
+            photo_hint: gr.update(visible=True),
         }
 
     def train(
@@ -370,12 +419,13 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         ghost: Shown | None,
         features: Floats | None,
         released: Floats | None,
+        language: str,
         backbone: str,
         *values: Any,
     ) -> Iterator[dict[Any, Any]]:
         settings = settings_of(values, most)
-        mine = visit.wanted = (backbone, *values)
-        before = ghost.result if ghost else None
+        mine = visit.wanted = (language, backbone, *values)
+        say = words.speaker(language)
         drawings = 0
         for progress in head.run(bench(backbone), settings):
             if visit.wanted != mine:
@@ -385,30 +435,28 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
             if progress.result is None:
                 share = progress.step / settings.steps
                 update: dict[Any, Any] = {
-                    status: bar(share, f"Step {progress.step} of {settings.steps} …")
+                    status: bar(
+                        share,
+                        say("Step {step} of {steps} …", step=progress.step, steps=settings.steps),
+                    )
                 }
                 if share >= drawings / CURVES:
                     drawings += 1
-                    update[loss] = curve(progress.curve, settings.steps, ghost)
+                    update[loss] = curve(progress.curve, settings.steps, ghost, say)
                 yield update
                 continue
-            yield finished(progress, progress.result, before, ghost, backbone) | photo_updates(
-                Shown(backbone, progress.result, progress.curve), features, released
-            )
+            run = Shown(backbone, progress.result, progress.curve)
+            yield finished(run, ghost, language) | photo_updates(run, features, released, say)
 
-    def finished(
-        progress: Progress,
-        result: Result,
-        before: Result | None,
-        ghost: Shown | None,
-        backbone: str,
-    ) -> dict[Any, Any]:
-        calibrated, confident = diagrams(result, before)
+    def finished(run: Shown, ghost: Shown | None, language: str) -> dict[Any, Any]:
+        say, result = words.speaker(language), run.result
+        before = ghost.result if ghost else None
+        calibrated, confident = diagrams(result, before, say)
         return {
-            shown: Shown(backbone, result, progress.curve),
-            status: bar(1, ending(result)),
-            table: html(numbers(result, before)),
-            loss: curve(progress.curve, result.steps, ghost),
+            shown: run,
+            status: bar(1, ending(result, say)),
+            table: html(numbers(result, before, say), language),
+            loss: curve(run.curve, result.steps, ghost, say),
             reliability: calibrated,
             histogram: confident,
         }
@@ -418,18 +466,20 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         ghost: Shown | None,
         features: Floats | None,
         released: Floats | None,
+        language: str,
         *values: Any,
     ) -> Iterator[dict[Any, Any]]:
         if ghost is None:
-            yield from train(visit, ghost, features, released, *values)
+            yield from train(visit, ghost, features, released, language, *values)
         else:
-            yield photo_updates(ghost, features, released)
+            yield photo_updates(ghost, features, released, words.speaker(language))
 
     def want(visit: Visit, *values: Any) -> None:
         visit.wanted = values
 
-    inputs: list[Any] = [visit, shown, features, released, backbone, *controls]
-    outputs: list[Any] = [shown, status, table, loss, reliability, histogram, photo, photo_title]
+    inputs: list[Any] = [visit, shown, features, released, language, backbone, *controls]
+    outputs: list[Any] = [shown, status, table, loss, reliability, histogram]
+    outputs += [photo, photo_title, photo_hint]
     training: dict[str, Any] = PRIVATE | {"concurrency_id": "head", "concurrency_limit": VISITORS}
     opened = tab.select if tab is not None else root.load if root is not None else None
     if opened is None:
@@ -449,7 +499,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     gr.on(
         [control.release for control in controls if isinstance(control, gr.Slider)],
         want,
-        [visit, backbone, *controls],
+        [visit, language, backbone, *controls],
         None,
         queue=False,
         trigger_mode="multiple",
@@ -457,27 +507,33 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         show_progress="hidden",
     )
 
-    def sweep_all(backbone: str, *values: Any) -> Iterator[dict[Any, Any]]:
-        settings = settings_of(values, most)
+    def sweep_all(language: str, backbone: str, *values: Any) -> Iterator[dict[Any, Any]]:
+        settings, say = settings_of(values, most), words.speaker(language)
         penultimate = evaluation.penultimate[PAIR.index(backbone)]
         before = -1.0
         for share, swept in head.sweep(penultimate, evaluation.labels, settings):
             if swept is not None:
-                yield {
-                    sweep_status: "",
-                    sweep_text: sweep_words(swept, backbone),
-                    sweep_plot: gr.update(value=sweep_figure(swept), visible=True),
-                    sweep_table: html(head.sweep_table(swept)),
-                }
+                yield {sweep_status: "", swept_last: (swept, backbone)} | sweep_updates(
+                    swept, backbone, language
+                )
             elif share > before:
                 before = share
                 total = len(head.EPSILONS) * head.SEEDS
-                yield {sweep_status: bar(share, f"{round(share * total)} of {total} heads …")}
+                text = say("{done} of {total} heads …", done=round(share * total), total=total)
+                yield {sweep_status: bar(share, text)}
+
+    def sweep_updates(swept: head.Sweep, backbone: str, language: str) -> dict[Any, Any]:
+        say = words.speaker(language)
+        return {
+            sweep_text: sweep_words(swept, backbone, say),
+            sweep_plot: gr.update(value=sweep_figure(swept, say), visible=True),
+            sweep_table: html(head.sweep_table(swept), language),
+        }
 
     sweeping = sweep.click(
         sweep_all,
-        [backbone, *controls],
-        [sweep_status, sweep_text, sweep_plot, sweep_table],
+        [language, backbone, *controls],
+        [sweep_status, swept_last, sweep_text, sweep_plot, sweep_table],
         api_name="head_sweep",
         concurrency_limit=2,
         **PRIVATE,
@@ -486,20 +542,53 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         lambda: "", None, sweep_status, cancels=[sweeping], queue=False, api_visibility="private"
     )
 
-    def draw_clusters(drawn: bool, *breeds: str) -> tuple[bool, str, go.Figure, go.Figure] | dict:
-        return gr.skip() if drawn else (True, *geometry(evaluation, *breeds))
+    def draw_clusters(
+        drawn: str, language: str, *breeds: int
+    ) -> tuple[str, str, go.Figure, go.Figure] | dict:
+        if drawn == language:
+            return gr.skip()
+        return language, *geometry(evaluation, language, *breeds)
+
+    def again(
+        run: Shown | None,
+        swept: tuple[head.Sweep, str] | None,
+        drawn: str,
+        features: Floats | None,
+        released: Floats | None,
+        language: str,
+        *breeds: int,
+    ) -> dict[Any, Any]:
+        """All of it in a language that was chosen later."""
+        updates: dict[Any, Any] = {}
+        if run is not None:
+            updates |= finished(run, None, language)
+            updates |= photo_updates(run, features, released, words.speaker(language))
+        if swept is not None:
+            updates |= sweep_updates(*swept, language)
+        if drawn:
+            clustered = draw_clusters("", language, *breeds)
+            updates |= dict(zip((drawn_in, geometry_text, *clusters), clustered, strict=True))
+        return updates or gr.skip()
+
+    language.change(
+        again,
+        [shown, swept_last, drawn_in, features, released, language, *chosen],
+        [*outputs, sweep_text, sweep_plot, sweep_table, drawn_in, geometry_text, *clusters],
+        api_name="head_language",
+        **PRIVATE,
+    )
 
     opened(
         draw_clusters,
-        [drawn, *chosen],
-        [drawn, geometry_text, *clusters],
+        [drawn_in, language, *chosen],
+        [drawn_in, geometry_text, *clusters],
         api_name="head_geometry",
         **PRIVATE,
     )
     gr.on(
         [breed.change for breed in chosen],
-        lambda *breeds: geometry(evaluation, *breeds),
-        chosen,
+        lambda language, *breeds: geometry(evaluation, language, *breeds),
+        [language, *chosen],
         [geometry_text, *clusters],
         api_name="head_breeds",
         trigger_mode="always_last",

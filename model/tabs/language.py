@@ -10,39 +10,68 @@ that is also a text of the page.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache, partial
 from typing import Any
 
 import gradio as gr
 from gradio.i18n import I18nData
 
-from model.tabs.chinese import CHINESE
+from model.tabs.chinese import CHINESE, REFUSALS
+from model.words import Say, english
 
 ENGLISH, CHINESE_CODE = "en", "zh"
 # What the browser gets; grows while the page is built.
-PAGE: dict[str, dict[str, str]] = {"en": {}, "zh": {}}
+PAGE: dict[str, dict[str, str]] = {
+    "en": {},
+    # Gradio says this to screen readers when an answer has come, and lacks its Chinese.
+    "zh": {"common.complete": "完成"},
+}
 TRANSLATIONS = gr.I18n(**PAGE)
 
 
-def say(language: str, english: str, /, **values: Any) -> str:
-    """``english`` in the language ``en`` or ``zh``, with ``values`` filled in by ``str.format``.
+def say(language: str, text: str, /, **values: Any) -> str:
+    """``text`` in the language ``en`` or ``zh``, with ``values`` filled in by ``str.format``.
 
     What Chinese lacks stays English.
     """
-    text = CHINESE.get(english, english) if language == CHINESE_CODE else english
-    return text.format(**values) if values else text
+    return english(CHINESE.get(text, text) if language == CHINESE_CODE else text, **values)
 
 
-def fixed(english: str, /, **values: Any) -> I18nData:
+def speaker(language: str) -> Say:
+    """``say`` in one language, for those who write text and know of no languages."""
+    return partial(say, language)
+
+
+def retold(language: str, sentence: str) -> str:
+    """A sentence of ``REFUSALS`` whose values are filled in already: an error's, for example."""
+    if language == CHINESE_CODE:
+        for template, pattern in refusals():
+            if found := pattern.fullmatch(sentence):
+                return say(language, template, **found.groupdict())
+    return sentence
+
+
+@lru_cache(maxsize=1)
+def refusals() -> list[tuple[str, re.Pattern[str]]]:
+    """Each of ``REFUSALS`` with what recognises it and reads its values."""
+    return [
+        (template, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(template))))
+        for template in REFUSALS
+    ]
+
+
+def fixed(text: str, /, **values: Any) -> I18nData:
     """Text of a component, in both languages."""
-    return both(say("en", english, **values), say("zh", english, **values))
+    return both(say("en", text, **values), say("zh", text, **values))
 
 
-def both(english: str, chinese: str) -> I18nData:
+def both(text: str, chinese: str) -> I18nData:
     """Text of a component that was written in both languages already. No braces, please: Gradio
     reads the key up to the first of them."""
-    PAGE["en"][english] = english
-    PAGE["zh"][english] = chinese
-    return TRANSLATIONS(english)
+    PAGE["en"][text] = text
+    PAGE["zh"][text] = chinese
+    return TRANSLATIONS(text)
 
 
 def current() -> gr.Textbox:

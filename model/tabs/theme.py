@@ -10,7 +10,14 @@ from gradio.themes.utils.fonts import Font, LocalFont
 
 ASSETS = Path(__file__).parents[2] / "assets"
 STYLE = [ASSETS / "style.css"]
-HEAD = f"<script>{(ASSETS / 'page.js').read_text(encoding='utf-8')}</script>"
+# Around the tabs, where Gradio applies no STYLE: on a phone less margin, and no dot before the only
+# link left at the foot.
+FRAME = """@media (max-width: 640px) {
+  .gradio-container .main.app { padding: .75rem !important; }
+  footer .divider { display: none !important; }
+}"""
+SCRIPT = (ASSETS / "page.js").read_text(encoding="utf-8")
+HEAD = f"<style>{FRAME}</style><script>{SCRIPT}</script>"
 
 # One-hot and smoothed targets of four classes, in the two classifiers' colours.
 MARK = (

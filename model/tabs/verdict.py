@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from model.calibration import softmax
 from model.calibrators import Cures
+from model.checkpoint import PAIR
 from model.classifier import Pair, Prediction
 from model.evaluate import Evaluation
 from model.figures import classify as figures
-from model.network import PAIR
 from model.pets import BREEDS
 from model.report import CURE_LABELS
 from model.tabs import language as words
@@ -142,9 +142,15 @@ def distributions(
 
 
 def verdict_of(
-    prediction: Prediction, pair: Pair, cures: Cures, cure: str, language: str
+    prediction: Prediction, pair: Pair, cures: Cures | None, cure: str, language: str
 ) -> tuple[NDArray[np.floating], str]:
-    """The cured probabilities ``(2, 37)`` of a photo, and what the page says of them."""
+    """The cured probabilities ``(2, 37)`` of a photo, and what the page says of them.
+
+    Without cures: the probabilities as trained, and no word on how often they were right.
+    """
+    if cures is None:
+        as_trained = softmax(prediction.logits)
+        return as_trained, summary(as_trained, names(pair, language), ("", ""), language)
     both = cures.apply(cure, prediction.logits)
     records = [
         say(language, record.template, **record.values)

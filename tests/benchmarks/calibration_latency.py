@@ -85,11 +85,15 @@ def main() -> None:
     client = Client(url, verbose=False)
     trips = {
         "bins": timed(
-            lambda i: client.predict(NONE, 5 + i % 46, tab.WIDTH, api_name="/calibration_bins"),
+            lambda i: client.predict(
+                NONE, 5 + i % 46, tab.WIDTH, "en", api_name="/calibration_bins"
+            ),
             times,
         ),
         "cure": timed(
-            lambda i: client.predict(CURES[i % 4], 15, tab.WIDTH, api_name="/calibration_cure"),
+            lambda i: client.predict(
+                CURES[i % 4], 15, tab.WIDTH, "en", api_name="/calibration_cure"
+            ),
             times,
         ),
     }

@@ -98,7 +98,7 @@ def opened(browser: Any, url: str) -> Page:
     page.goto(url)
     page.get_by_role("tab", name=TAB).click()
     page.locator("#head-numbers td").first.wait_for(timeout=120_000)
-    page.locator("#head-smoothed .main-svg").first.wait_for(timeout=120_000)
+    page.locator("#activations-smoothed .main-svg").first.wait_for(timeout=120_000)
     page.wait_for_timeout(2000)
     page.evaluate(RECORDER)
     return page

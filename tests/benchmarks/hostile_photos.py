@@ -9,6 +9,7 @@ crashes, hangs (over 10 s) and leaks, which all have to be 0.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter, defaultdict
@@ -25,6 +26,7 @@ from model import sandbox  # noqa: E402
 from model.calibration import softmax  # noqa: E402
 from model.classifier import Pair, open_photo  # noqa: E402
 from tests import hostile  # noqa: E402
+from tests.serving import held  # noqa: E402
 
 HANG = 10.5  # seconds: the limit, and the time that ending a process takes
 LEAK = 60.0  # MB that a decoder may have more after an ordinary photo than before
@@ -95,15 +97,17 @@ def main() -> None:
     arguments = parser.parse_args()
     pair = Pair()
     ordinary = hostile.valid_files()["JPEG"]
-    open_photo(ordinary)
-    resting = hostile.decoder_memory("VmRSS")
+    pair(open_photo(ordinary, pair.image_size))  # so that its threads are there
+    resting, before = hostile.decoder_memory("VmRSS"), held(os.getpid())
     rows: dict[str, Row] = defaultdict(Row)
     for kind, data in inputs(arguments.mutations, arguments.seed):
         send(pair, data, rows[kind])
     open_photo(ordinary)
     open_photo(ordinary)
     leaked = hostile.decoder_memory("VmRSS") - resting
-    leaks = int(leaked > LEAK) + max(0, sandbox.idle.qsize() - 1)
+    after = held(os.getpid())
+    more = {key: int(after[key] - before[key]) for key in ("descriptors", "threads", "processes")}
+    leaks = int(leaked > LEAK) + sum(max(0, count) for count in more.values())
 
     print("| input | tried | distribution | one sentence | decoders ended | longest | memory |")
     print("| --- | --: | --: | --: | --: | --: | --: |")
@@ -116,7 +120,9 @@ def main() -> None:
     print(
         f"\n{sum(r.tried for r in total):,} inputs: crashes {sum(r.crashes for r in total)}, "
         f"hangs {sum(r.hangs for r in total)}, leaks {leaks} "
-        f"(the decoder has {leaked:+.0f} MB at the end).\n"
+        f"(at the end, memory of the decoder {leaked:+.0f} MB, "
+        + ", ".join(f"{key} {count:+d}" for key, count in more.items())
+        + ").\n"
     )
     print("| what the sentence advises | times |\n| --- | --: |")
     messages = sum((row.messages for row in total), Counter())

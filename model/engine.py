@@ -1,0 +1,211 @@
+"""What runs the pair: the 8-bit ONNX Runtime models where the CPU is made for them, else PyTorch.
+
+8-bit networks multiply unsigned activations with signed weights. A CPU with 8-bit dot products
+(x86: AVX512-VNNI, AVX-VNNI or AMX; ARM: dotprod) sums four such products in 32 bits at once. Older
+x86 has VPMADDUBSW alone, which sums two in 16 bits, so that they saturate: other answers than those
+that were measured, and slower ones
+(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "When and why do I
+need to try U8U8?"). There PyTorch serves the checkpoints themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import integrity
+from model.checkpoint import PAIR, Metadata
+from model.pets import BREEDS, normalised
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}  # as Linux calls them
+SOURCE = "checkpoint_sha256"  # under which an 8-bit model says what it was derived from
+REMEDY = "Make it with `python -m model.quantize`."
+
+log = logging.getLogger(__name__)
+
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]  # logits (2, B, 37), features (2, B, D)
+
+
+class Engine(Protocol):
+    """Both classifiers, ready to run; safe to call from several threads at once."""
+
+    name: str
+    at_once: int  # photos that are worth having in work at a time
+    metadata: tuple[Metadata, ...]  # unsmoothed, smoothed
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Logits ``(2, B, 37)`` and penultimate activations ``(2, B, D)``.
+
+        Args:
+            pixels: ``(B, size, size, 3)``, as ``pets.pixels`` cuts them.
+        """
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_dot_products() -> bool:
+    """Whether the CPU has 8-bit dot products; where it cannot be asked, it is taken to have none.
+
+    Linux lists a CPU's features; every Mac with an ARM processor has dotprod.
+    """
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return not DOT_PRODUCTS.isdisjoint(words)
+
+
+class EightBit:
+    """The 8-bit models in ONNX Runtime.
+
+    One photo goes through the networks side by side, each with half of the cores; the photos of
+    several visitors queue up for the same cores.
+    """
+
+    name = "8-bit ONNX Runtime"
+
+    def __init__(self, folder: Path) -> None:
+        """Load the 8-bit models of ``folder``.
+
+        Raises:
+            ValueError: one is missing, damaged, or derived from another checkpoint than the one
+                beside it; the message names the file and the remedy.
+        """
+        opened = [open_model(folder / f"{name}.onnx") for name in PAIR]
+        self.sessions = [session for session, _ in opened]
+        self.metadata = tuple(metadata for _, metadata in opened)
+        self.pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="8-bit")
+        self.at_once = cores() + 1  # the last is decoded while those before it are classified
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """See ``Engine``."""
+        runs = [
+            self.pool.submit(session.run, ["logits", "features"], {"pixels": pixels})
+            for session in self.sessions
+        ]
+        logits, features = zip(*(run.result() for run in runs), strict=True)
+        return np.stack(logits), np.stack(features)
+
+
+def session_of(path: Path, threads: int) -> Any:
+    """An ONNX Runtime session on ``threads`` cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors, which come as exceptions besides
+    # A thread that waits for work must leave its core to those that have some.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def open_model(path: Path) -> tuple[Any, Metadata]:
+    """The ONNX Runtime session of an 8-bit model, and what the checkpoint says of itself.
+
+    Raises:
+        ValueError: as ``EightBit``.
+    """
+    checkpoint = path.with_suffix(".safetensors")
+    if not path.is_file():
+        raise ValueError(f"The 8-bit model {path} is missing. {REMEDY}")
+    integrity.check(path, REMEDY)
+    try:
+        session = session_of(path, max(1, cores() // len(PAIR)))
+        strings = session.get_modelmeta().custom_metadata_map
+        metadata = Metadata.from_strings(strings)
+        size = metadata.image_size
+        fits = session.get_inputs()[0].shape[1:] == [size, size, 3] and metadata.classes == BREEDS
+    except Exception as problem:  # ONNX Runtime has a class for each error, with no common one
+        raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
+    if not fits:
+        raise ValueError(f"{path} is not an 8-bit model of our 37 breeds. {REMEDY}")
+    if strings.get(SOURCE) != integrity.sum_of(checkpoint):
+        raise ValueError(
+            f"The 8-bit model {path} is outdated: it was derived from another checkpoint than "
+            f"{checkpoint.name} beside it. {REMEDY}"
+        )
+    return session, metadata
+
+
+class Float:
+    """The checkpoints in PyTorch: batch norm folded, in bf16 where the CPU multiplies it, or fp32.
+
+    The networks take turns, each on all cores.
+    """
+
+    at_once = 2  # one is decoded while the other is classified
+
+    def __init__(self, folder: Path, bf16: bool | None = None) -> None:
+        """Load the checkpoints of ``folder``; ``bf16`` overrules what the CPU would have.
+
+        Raises:
+            ValueError: one is missing, damaged or foreign; see ``network.load``.
+        """
+        import torch
+
+        from model import network
+
+        self.bf16 = multiplies_bf16() if bf16 is None else bf16
+        self.name = f"PyTorch in {'bf16' if self.bf16 else 'fp32'}"
+        loaded = [network.load(folder / f"{name}.safetensors") for name in PAIR]
+        self.metadata = tuple(metadata for _, metadata in loaded)
+        self.networks: list[nn.Module] = []
+        for classifier, _ in loaded:
+            net = network.folded(classifier).to(memory_format=torch.channels_last)
+            self.networks.append(net.bfloat16() if self.bf16 else net)
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """See ``Engine``."""
+        import torch
+
+        with torch.inference_mode():
+            images = normalised(pixels)
+            images = images.bfloat16() if self.bf16 else images
+            outputs = [[part.float().numpy() for part in net(images)] for net in self.networks]
+        logits, features = zip(*outputs, strict=True)
+        return np.stack(logits), np.stack(features)
+
+
+def multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for bf16 products (AVX512-BF16 or AMX)."""
+    import torch
+
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def choose(folder: Path, capable: Callable[[], bool] = has_dot_products) -> Engine:
+    """The engine that serves the pair of ``folder`` on this CPU, and a line in the log about it.
+
+    Raises:
+        ValueError: a checkpoint is missing, damaged or foreign.
+    """
+    engine: Engine | None = None
+    if not capable():
+        log.info("This CPU has no 8-bit dot products.")
+    elif all((folder / f"{name}.safetensors").is_file() for name in PAIR):  # else `Float` explains
+        try:
+            engine = EightBit(folder)
+        except ValueError as problem:
+            log.warning("%s Until then PyTorch serves, which is slower.", problem)
+    engine = engine or Float(folder)
+    log.info("Classifying with %s.", engine.name)
+    return engine

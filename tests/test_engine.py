@@ -1,0 +1,118 @@
+"""Protects the choice of what runs the pair, and that every engine says the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import engine, network, pets, quantize
+from model.checkpoint import PAIR
+from model.classifier import Pair
+from tests.conftest import tiny_pair
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tiny_pets: Path) -> Path:
+    """A tiny pair and its 8-bit models."""
+    folder = tiny_pets / "checkpoints"
+    tiny_pair(folder)
+    quantize.release(folder, pets.official_split(tiny_pets, "trainval")[:4], [])
+    return folder
+
+
+def able() -> bool:
+    return True
+
+
+def test_8_bit_serves_where_the_cpu_is_made_for_it(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert isinstance(engine.choose(folder, able), engine.EightBit)
+    assert "8-bit ONNX Runtime" in caplog.text
+    assert isinstance(engine.choose(folder, lambda: False), engine.Float)
+    assert "no 8-bit dot products" in caplog.text
+    assert "with PyTorch in" in caplog.text
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10_000])
+
+
+def replace_checkpoint(path: Path) -> None:
+    tiny_pair(path.parent, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [(remove, "missing"), (empty, "damaged"), (cut, "damaged"), (replace_checkpoint, "outdated")],
+)
+def test_a_bad_8_bit_model_is_named_and_pytorch_serves(
+    folder: Path,
+    harm: Callable[[Path], None],
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    harm(folder / "unsmoothed.onnx")
+    chosen = engine.choose(folder, able)
+    assert isinstance(chosen, engine.Float)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    text = warning.getMessage()
+    assert "unsmoothed.onnx" in text
+    assert says in text
+    assert "python -m model.quantize" in text
+    assert chosen(PIXELS)[0].shape == (2, len(PIXELS), 37)
+
+
+def test_a_missing_checkpoint_is_what_the_message_names(folder: Path) -> None:
+    (folder / "smoothed.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"smoothed\.safetensors is missing"):
+        engine.choose(folder, able)
+
+
+def test_pytorch_with_folded_batch_norm_is_the_network(folder: Path) -> None:
+    """Exact in fp32; in bf16 as exact as its eight bits of precision."""
+    exact = engine.Float(folder, bf16=False)(PIXELS)
+    rounded = engine.Float(folder, bf16=True)(PIXELS)
+    for i, name in enumerate(PAIR):
+        classifier, metadata = network.load(folder / f"{name}.safetensors")
+        assert engine.Float(folder).metadata[i] == metadata
+        expected = classifier(pets.normalised(PIXELS))
+        for part in (0, 1):
+            reference = expected[part].detach().numpy()
+            np.testing.assert_allclose(exact[part][i], reference, rtol=1e-3, atol=1e-4)
+            apart = np.abs(rounded[part][i] - reference).max()
+            assert apart < 0.03 * np.abs(reference).max()
+
+
+def test_many_threads_get_what_one_gets(folder: Path) -> None:
+    served = engine.EightBit(folder)
+    alone = [served(PIXELS[i : i + 1]) for i in range(len(PIXELS))]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda n: served(PIXELS[n % 6 : n % 6 + 1]), range(96)))
+    for n, (logits, features) in enumerate(together):
+        np.testing.assert_array_equal(logits, alone[n % 6][0])
+        np.testing.assert_array_equal(features, alone[n % 6][1])
+
+
+def test_a_pair_of_two_image_sizes_is_refused(folder: Path) -> None:
+    metadata = network.Metadata("resnet18", 0.1, "none", "trainval", "0", 64, 0)
+    state = network.build("resnet18").state_dict()
+    network.save(folder / "smoothed.safetensors", state, metadata)
+    with pytest.raises(ValueError, match="same --image-size"):
+        Pair(folder)
