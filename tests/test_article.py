@@ -30,7 +30,7 @@ def test_recipe_from_flags_to_table(
     assert found["photos"] == 29  # a fifth of 148
     assert 0 <= found["low"] <= found["error"] <= found["high"] <= 1
     shown = capsys.readouterr().out
-    assert "| resnet34 | ImageNet (the article) | 0.1 | 7.5% |" in shown
+    assert "| resnet34 | ImageNet (the article) | 0.1 | 7.5% |  |" in shown
     assert f"| resnet18 | init.pth | 0.1 | {found['error']:.1%} (" in shown
     train.main()
     assert len(json.loads(results.read_text())) == 1  # the same setting replaces its row

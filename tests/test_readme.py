@@ -16,8 +16,8 @@ import pytest
 from huggingface_hub import SpaceCard, SpaceCardData
 from PIL import Image
 
-from model import evaluate, head, samples, study
-from model.network import CHECKPOINTS
+from model import article, evaluate, head, samples, study
+from model.checkpoint import CHECKPOINTS, PAIR
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,9 +39,24 @@ def test_results_are_those_of_metrics_json() -> None:
     assert block("python -m model.evaluate --metrics-only") == evaluate.table(metrics)
 
 
+def test_errors_in_fp32_are_those_of_the_comparison() -> None:
+    """``serving.json`` has the difference between what serves and the checkpoint."""
+    served = json.loads((CHECKPOINTS / "metrics.json").read_text())
+    differences = json.loads((CHECKPOINTS / "serving.json").read_text())
+    exact = [
+        f"{100 * (served[name]['error']['value'] - differences[name]['error_difference']):.1f} %"
+        for name in PAIR
+    ]
+    assert f"in fp32, are wrong on {exact[0]} and {exact[1]}." in " ".join(README.split())
+
+
 def test_study_is_what_was_measured() -> None:
     measured = study.study(study.read())
     assert block("python -m model.study --table-only") == study.words(measured)
+
+
+def test_article_is_what_was_measured() -> None:
+    assert block("python -m model.article") == article.table(article.read()).markdown()
 
 
 def test_sweep_is_what_the_command_finds() -> None:

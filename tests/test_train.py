@@ -290,19 +290,47 @@ def test_the_last_head_is_the_optimum_that_scikit_learn_finds() -> None:
     features = torch.randn(37, 20, generator=generator)[labels]
     features = 5 + 3 * (features + 1.5 * torch.randn(features.shape, generator=generator))
     zero = torch.zeros(37, 20)
-    weight, bias = train.fit_head(features, labels, 0, 1e-2, zero)
+    weight, bias = train.fit_head(features, labels, 0, 1e-2, zero, shrink=1)
     ours = (features @ weight.T + bias).softmax(-1)
     standardised = (features - features.mean(0)) / features.std(0)
     reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=2000, tol=1e-8)
     theirs = reference.fit(standardised, labels).predict_proba(standardised)
     np.testing.assert_allclose(ours.numpy(), theirs, atol=5e-3)
-    smoothed_weight, _ = train.fit_head(features, labels, 0.2, 1e-2, zero)
+    smoothed_weight, _ = train.fit_head(features, labels, 0.2, 1e-2, zero, shrink=1)
     assert smoothed_weight.norm() < weight.norm()
+
+
+def test_the_penalty_is_on_what_varies_within_breeds() -> None:
+    """As scikit-learn penalises equally in coordinates in which that variance is 1."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(37).repeat(8)
+    mix = torch.randn(20, 20, generator=generator)
+    features = torch.randn(37, 20, generator=generator)[labels]
+    features = 5 + features + torch.randn(features.shape, generator=generator) @ mix
+    weight, bias = train.fit_head(features, labels, 0, 1e-2, torch.zeros(37, 20), shrink=0.25)
+    ours = (features @ weight.T + bias).softmax(-1)
+    residuals = features.clone()
+    for breed in range(37):
+        residuals[labels == breed] -= features[labels == breed].mean(0)
+    metric = 0.75 * residuals.T @ residuals / len(labels) + 0.25 * torch.diag(features.var(0))
+    values, vectors = torch.linalg.eigh(metric)
+    whitened = (features - features.mean(0)) @ vectors / values.sqrt()
+    reference = LogisticRegression(C=1 / (1e-2 * len(labels)), max_iter=2000, tol=1e-8)
+    theirs = reference.fit(whitened, labels).predict_proba(whitened)
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=5e-3)
+
+
+def test_scatter_needs_no_photo_of_every_breed() -> None:
+    features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [7.0, 1.0]])
+    within = train.scatter(features, torch.tensor([0, 0, 5]), shrink=1e-9)
+    torch.testing.assert_close(within, torch.tensor([[2 / 3, 0], [0, 0]]), atol=1e-5, rtol=0)
 
 
 def test_a_strong_penalty_leaves_the_head_at_its_templates() -> None:
     generator = torch.Generator().manual_seed(0)
     features = 5 + 3 * torch.randn(111, 20, generator=generator)
     templates = torch.randn(37, 20, generator=generator)
-    weight, _ = train.fit_head(features, torch.arange(37).repeat(3), 0.1, 1e6, templates)
+    weight, _ = train.fit_head(
+        features, torch.arange(37).repeat(3), 0.1, 1e6, templates, shrink=0.5
+    )
     torch.testing.assert_close(weight, templates, atol=1e-3, rtol=0)

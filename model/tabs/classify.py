@@ -60,22 +60,22 @@ def digest(photo: bytes) -> str:
     return sha256(photo).hexdigest()
 
 
+def no_photo(language: str, sentence: str) -> gr.Error:
+    """What the page shows instead of an answer; ``sentence`` in the visitor's language."""
+    return gr.Error(sentence, title=say(language, "No photo"), print_exception=False)
+
+
 def predict(pair: Pair, photo: bytes | None, language: str = words.ENGLISH) -> Prediction:
     """Both classifiers on an uploaded photo; ``gr.Error`` with one sentence if it is none."""
     if photo is None:
-        raise gr.Error(
+        raise no_photo(
+            language,
             say(language, "There is no photo yet: upload one, paste one or use the camera."),
-            title=say(language, "No photo"),
-            print_exception=False,
         )
     try:
         return pair(open_photo(photo, pair.image_size))
     except ValueError as error:
-        raise gr.Error(
-            words.retold(language, str(error)),
-            title=say(language, "No photo"),
-            print_exception=False,
-        ) from error
+        raise no_photo(language, words.retold(language, str(error))) from error
 
 
 def for_programs(prediction: Prediction) -> dict[str, dict[str, Any]]:
@@ -237,11 +237,7 @@ def build(pair: Pair, evaluation: Evaluation | None, cures: Cures | None) -> Pho
         try:
             drawn = samples.random_test_photo()
         except ValueError as error:
-            raise gr.Error(
-                words.retold(language, str(error)),
-                title=say(language, "No photo"),
-                print_exception=False,
-            ) from error
+            raise no_photo(language, words.retold(language, str(error))) from error
         text = say(
             language,
             "True breed: {breed}. Test photo {name} of the Oxford-IIIT Pet dataset, CC BY-SA 4.0. "
