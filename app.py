@@ -12,7 +12,7 @@ from model import gate, kept
 from model.calibrators import Cures
 from model.classifier import Pair
 from model.evaluate import Evaluation, load
-from model.tabs import calibration, classify, head, toy
+from model.tabs import calibration, classify, head, study, toy
 from model.tabs import language as words
 from model.tabs.language import TRANSLATIONS, fixed, say
 from model.tabs.page import remember
@@ -84,11 +84,13 @@ def fill(rooms: Mapping[str, gr.Tab], pair: Pair | str, evaluation: Evaluation |
                 gr.Markdown(
                     fixed("**The measurements cannot be loaded.** {reason}", reason=evaluation)
                 )
-        return
+    else:
+        with rooms["calibration"]:
+            calibration.build(measured, cures)
+        with rooms["train"]:
+            head.build(measured, photo)
     with rooms["calibration"]:
-        calibration.build(measured, cures)
-    with rooms["train"]:
-        head.build(measured, photo)
+        study.build()  # from a file of its own
 
 
 def build(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:

@@ -3,7 +3,8 @@
 ε ∈ {0, 0.05, 0.1, 0.2, 0.4}, three seeds each, the whole of a ResNet-18 fine-tuned on trainval at
 a resolution that a CPU can afford, measured on the official test split. At one seed all ε see the
 same photos, crops and flips in the same batches. Every finished run adds a row to
-`model/checkpoints/study.csv`; a command given again does what is missing, and prints the table.
+`model/checkpoints/study.csv`; a command given again does what is missing, and prints the table. The
+Calibration tab shows it too, so PyTorch is imported only where something is trained.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model import calibration, network, pets, report
+from model import calibration, pets, report
 from model.calibrators import fit_temperature
+from model.checkpoint import CHECKPOINTS
+from model.words import Say, english
 
 EPSILONS = (0.0, 0.05, 0.1, 0.2, 0.4)
 SEEDS = (0, 1, 2)
-ROWS = network.CHECKPOINTS / "study.csv"
+ROWS = CHECKPOINTS / "study.csv"
 
 # Cheap, and without what the released pair's recipe adds after training (averaging with the
 # initialisation, a last fit of the head), so that nothing but ε shapes what is compared.
@@ -93,26 +96,38 @@ def measure(
     )
 
 
+def possible(row: Row) -> bool:
+    """Whether a row could have been measured: finite, and shares between 0 and 1."""
+    shares = (row.epsilon, row.error, row.ece, row.ece_cured, row.aurc, abs(row.overconfidence))
+    return bool(np.isfinite(list(asdict(row).values())).all()) and all(0 <= s <= 1 for s in shares)
+
+
 def read(path: Path = ROWS) -> list[Row]:
-    """The rows measured so far.
+    """The rows measured so far; none where there is no file.
 
     Raises:
-        ValueError: the file is not one of ours; it says what to do.
+        ValueError: the file is not one of ours; it says where, and what to do.
     """
     if not path.is_file():
         return []
+    rows: list[Row] = []
+    line = 0
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            Row(seed=int(row.pop("seed")), **{name: float(text) for name, text in row.items()})
-            for row in rows
-        ]
-    except (KeyError, TypeError, ValueError) as problem:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            for fields in reader:
+                line = reader.line_num
+                seed = int(fields.pop("seed"))
+                row = Row(seed=seed, **{name: float(text) for name, text in fields.items()})
+                if not possible(row):
+                    raise ValueError  # worded below
+                rows.append(row)
+    except (KeyError, TypeError, ValueError, csv.Error, OSError) as problem:
         raise ValueError(
-            f"{path} is damaged ({problem}). Restore it from the repository, or delete it and make "
-            "it anew with `python -m model.study`."
+            f"{path} is damaged or cannot be read (after line {line}): restore it from the "
+            "repository, or delete it and measure it anew with `python -m model.study`."
         ) from problem
+    return rows
 
 
 def append(path: Path, row: Row) -> None:
@@ -128,6 +143,7 @@ class Study:
     """All rows, by ε and seed; complete if each ε has every seed."""
 
     epsilons: NDArray[np.float64]  # (E,)
+    seeds: tuple[int, ...]  # S of them
     values: dict[str, NDArray[np.float64]]  # (E, S) for each score of Row
 
     def rise(self, score: str, row: int) -> tuple[float, float]:
@@ -151,7 +167,7 @@ def study(rows: list[Row]) -> Study:
     ]
     if len(epsilons) < 2 or epsilons[0] != 0 or len(seeds) < 2:
         raise ValueError(
-            "The study is not finished: it needs ε = 0, another ε and two seeds of each. Give "
+            "The study is not finished: it needs ε = 0, another ε and two seeds of each; give "
             "`python -m model.study` again."
         )
     scores = [name for name in Row.__dataclass_fields__ if name not in ("epsilon", "seed")]
@@ -159,7 +175,21 @@ def study(rows: list[Row]) -> Study:
         score: np.array([[getattr(found[e, s], score) for s in seeds] for e in epsilons])
         for score in scores
     }
-    return Study(np.array(epsilons), values)
+    return Study(np.array(epsilons), tuple(seeds), values)
+
+
+def load(path: Path = ROWS) -> Study:
+    """What was measured.
+
+    Raises:
+        ValueError: the file is missing, damaged or unfinished; one sentence says what to do.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is missing: restore it from the repository, or measure it anew with "
+            "`python -m model.study`."
+        )
+    return study(read(path))
 
 
 COLUMNS = {
@@ -198,43 +228,50 @@ def table(measured: Study) -> report.Table:
     return result
 
 
-def on_error(measured: Study) -> str:
+def on_error(measured: Study, say: Say = english) -> str:
     """Whether any ε lowers the error, and by more than the seeds differ."""
     rows = range(1, len(measured.epsilons))
     best = min(rows, key=lambda row: measured.rise("error", row)[0])
-    rise, spread = measured.rise("error", best)
-    verb = "lowers" if rise < 0 else "raises"
-    than = "more" if abs(rise) > spread else "no more"
-    others = "" if rise < 0 else "No ε above 0 lowers the error: the best of them, "
-    start = f"{others}ε = {measured.epsilons[best]:g}"
-    return (
-        f"{start}{',' if others else ''} {verb} it by {written('error', abs(rise))} points, {than} "
-        f"than the {written('error', spread)} by which this difference varies between seeds."
-        if others
-        else f"{start} {verb} the error by {written('error', abs(rise))} points, {than} than the "
-        f"{written('error', spread)} by which this difference varies between seeds."
+    rise, sd = measured.rise("error", best)
+    spread = say(
+        "more than the {spread} by which this difference varies between seeds"
+        if abs(rise) > sd
+        else "no more than the {spread} by which this difference varies between seeds",
+        spread=written("error", sd),
+    )
+    return say(
+        "ε = {epsilon:g} lowers the error by {points} points, {spread}."
+        if rise < 0
+        else "No ε above 0 lowers the error: the best of them, ε = {epsilon:g}, raises it by "
+        "{points} points, {spread}.",
+        epsilon=measured.epsilons[best],
+        points=written("error", abs(rise)),
+        spread=spread,
     )
 
 
-def on_calibration(measured: Study) -> str:
+# What ``on_calibration`` speaks of, and how it calls it.
+JUDGED = {"ece": "ECE", "nll_cured": "NLL after a temperature", "aurc": "AURC"}
+
+
+def on_calibration(measured: Study, say: Say = english) -> str:
     """What ε does to calibration, to cured calibration and to the ranking by confidence."""
-    parts = []
-    for score, name in (
-        ("ece", "ECE"),
-        ("nll_cured", "NLL after a temperature"),
-        ("aurc", "AURC"),
-    ):
-        means = measured.values[score].mean(axis=1)
-        best = int(means.argmin())
-        parts.append(f"{name} is lowest at ε = {measured.epsilons[best]:g}")
-    return f"{', '.join(parts)}."
+    one, two, three = (
+        say(
+            "{name} is lowest at ε = {epsilon:g}",
+            name=say(name),
+            epsilon=measured.epsilons[int(measured.values[score].mean(axis=1).argmin())],
+        )
+        for score, name in JUDGED.items()
+    )
+    return say("{one}, {two}, {three}.", one=one, two=two, three=three)
 
 
 def words(measured: Study) -> str:
     """The table, and what it shows, for the README."""
-    seeds = measured.values["error"].shape[1]
     return (
-        f"{table(measured).markdown()}\n\nMean ± standard deviation over {seeds} seeds. "
+        f"{table(measured).markdown()}\n\n"
+        f"Mean ± standard deviation over {len(measured.seeds)} seeds. "
         f"{on_error(measured)} {on_calibration(measured)}"
     )
 
@@ -252,7 +289,7 @@ def recipe(epsilon: float, seed: int, args: argparse.Namespace, out: Path) -> li
 
 def run(epsilon: float, seed: int, args: argparse.Namespace) -> Row:
     """Train and measure one classifier; what an interrupted run has done is used."""
-    from model import train
+    from model import network, train
 
     started = time.monotonic()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -298,7 +335,7 @@ def main() -> None:
                 append(args.rows, row)
                 print(row, flush=True)
     try:
-        measured = study(read(args.rows))
+        measured = load(args.rows)
     except ValueError as problem:
         raise SystemExit(str(problem)) from None
     print(words(measured))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app import TABS
-from model import pets, photo, report, samples, sandbox
+from model import pets, photo, report, samples, sandbox, study
 from model.calibrators import TRACK_RECORDS, Cures
 from model.classifier import Pair, open_photo
 from model.evaluate import load
@@ -93,6 +93,11 @@ def refused() -> set[str]:
     } - {"a photo at an unexpected host: {}", "a photo of {} bytes"}  # samples.py rewords these
 
 
+def unread() -> set[str]:
+    """What a visitor may be told about the study's file, with blanks for values."""
+    return set(raised(ROOT / "model" / "study.py"))
+
+
 def computed() -> Iterator[str]:
     """What is handed to them under another name."""
     yield from TABS.values()
@@ -110,6 +115,8 @@ def computed() -> Iterator[str]:
     yield sandbox.NO_ROOM
     yield from head.ENDED.values()
     yield from head.LABELS.values()
+    yield from study.COLUMNS.values()
+    yield from study.JUDGED.values()
     yield from (by.capitalize() for by in report.RANKINGS)
     for score in report.SCORES.values():
         yield from (score.label, score.meaning)
@@ -134,12 +141,12 @@ def test_no_chinese_without_its_text() -> None:
     texts = {*computed(), *shown, *constants()} | set(REFUSALS)
     assert {text for text in CHINESE if text not in texts} == set()
     raised_by_head = raised(ROOT / "model" / "head.py")
-    known = {*refused(), *raised_by_head, sandbox.NO_ROOM}
+    known = {*refused(), *unread(), *raised_by_head, sandbox.NO_ROOM}
     assert {blank(text) for text in REFUSALS} <= known
 
 
 def test_every_refusal_has_its_chinese() -> None:
-    missing = refused() - {blank(text) for text in REFUSALS}
+    missing = (refused() | unread()) - {blank(text) for text in REFUSALS}
     assert not missing
 
 
@@ -189,6 +196,7 @@ def test_both_fill_in_the_same_values(english: str) -> None:
 def test_no_value_is_translated() -> None:
     """Gradio translates every property that it knows a translation of, also a radio's value."""
     from model.tabs import calibration, classify, head, toy
+    from model.tabs import study as study_tab
 
     evaluation = load()
     cures = Cures(evaluation.logits, evaluation.labels)
@@ -197,6 +205,7 @@ def test_no_value_is_translated() -> None:
             states = classify.build(Pair(), evaluation, cures)
         with gr.Tab("2"):
             calibration.build(evaluation, cures)
+            study_tab.build()
         with gr.Tab("3"):
             head.build(evaluation, states)
         with gr.Tab("4"):

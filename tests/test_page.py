@@ -124,7 +124,7 @@ def test_chinese(visit: Callable[..., Page], server: str) -> None:
     expect(page.locator("#note")).to_contain_text("花不是动物", timeout=60_000)
     expect(page.locator("#verdict .difference")).to_contain_text("个百分点")
     page.get_by_role("tab", name="校准").click()
-    expect(page.get_by_role("table")).to_have_count(5, timeout=120_000)
+    expect(page.get_by_role("table")).to_have_count(6, timeout=120_000)
     expect(page.get_by_role("row").filter(has_text="平均置信度").first).to_be_visible()
     heading = CHINESE["## Which cure?"].removeprefix("## ")
     expect(page.get_by_role("heading", name=heading)).to_be_visible()
@@ -137,7 +137,7 @@ def test_chinese(visit: Callable[..., Page], server: str) -> None:
 
 # What a Chinese page may say in Latin letters: names, abbreviations, mathematics, file formats.
 LATIN = re.compile(
-    r"""(?<![A-Za-z])(logits?|softmax|dropout|bootstrap|one-hot|ce|log|p-范数|trainval|Adam|L-BFGS
+    r"""(?<![A-Za-z])(logits?|softmax|dropout|bootstrap|one-hot|ce|log|p-范数|trainval|Adam|L-BFGS|ResNet
     |NLL|ECE|AURC|Brier|Platt|Wilson|Cattelan|Silva|Xia|et\ al|Müller|Kornblith|Hinton
     |PNG|CSV|JPEG|MB|API|MCP|CC\ BY-SA|Oxford-IIIT\ Pet)(?![A-Za-z])""",
     re.VERBOSE | re.IGNORECASE,
@@ -205,7 +205,7 @@ def test_no_english_is_left_on_a_chinese_page(visit: Callable[..., Page], tmp_pa
 
     page.get_by_role("tab", name="校准").click()
     settled(page, "calibration")
-    expect(page.get_by_role("table")).to_have_count(5, timeout=120_000)
+    expect(page.get_by_role("table")).to_have_count(6, timeout=120_000)
     assert english(page) == []
 
     page.get_by_role("tab", name="亲手训练").click()

@@ -170,6 +170,53 @@ CALIBRATION = {
         "（[Xia et al. 2025](https://arxiv.org/abs/2403.14715)）；p 在另一半照片上选定，"
         "胜出的也可能是置信度本身。点线：您的滑块。"
     ),
+    "## What ε does to a whole network": "## ε 对整个网络做了什么",
+    "A ResNet-18, fine-tuned as a whole at each ε with {seeds} seeds: {head} + {whole} epochs (the "
+    "head alone, then everything) on crops of {size} pixels, measured on the test photos. At one "
+    "seed all ε saw the same photos and crops in the same batches. It is not the pair above: "
+    "compare its numbers with one another.": (
+        "一个 ResNet-18，在每个 ε 下各用 {seeds} 个随机种子微调整个网络：{head} + {whole} 轮"
+        "（先只训练分类头，再训练全部），训练用的裁剪边长 {size} 像素，在测试照片上测量。"
+        "同一个种子下，所有 ε 看到的照片、裁剪和批次都相同。它不是上面那一对分类器："
+        "这里的数只宜彼此比较。"
+    ),
+    "**How to read this.** Each dot is a trained network, each line joins the means over the "
+    "seeds; lower is better. Solid and filled: as trained. Dashed and hollow: after a temperature "
+    "that was fitted on the other half of the test photos. Each panel has its own scale, and those "
+    "of Wrong and AURC need not begin at 0.": (
+        "**怎么读这些图。** 每个点是一个训练好的网络，每条线连接各种子的均值；越低越好。"
+        "实线和实心点：训练后未经校准。虚线和空心点：用在另一半测试照片上拟合的温度缩放之后。"
+        "每个小图各用各的刻度，其中“错误”和 AURC 的刻度不一定从 0 开始。"
+    ),
+    "**How to read this.** Mean ± standard deviation over {seeds} seeds, which is all that the "
+    "deviation rests on. Cured: after that temperature. Marked: the lowest mean, and of confidence "
+    "− accuracy the one closest to 0.": (
+        "**怎么读这张表。** {seeds} 个种子的均值 ± 标准差；标准差也只凭这 {seeds} 个种子算出。"
+        "校准后：温度缩放之后。有底色的：均值最低的；“置信度 − 准确率”则是最接近 0 的。"
+    ),
+    "ε = {epsilon:g} lowers the error by {points} points, {spread}.": (
+        "ε = {epsilon:g} 使错误率降低 {points} 个百分点，{spread}。"
+    ),
+    "No ε above 0 lowers the error: the best of them, ε = {epsilon:g}, raises it by {points} "
+    "points, {spread}.": (
+        "没有哪个大于 0 的 ε 能降低错误率：其中最好的 ε = {epsilon:g} 使它升高 {points} "
+        "个百分点，{spread}。"
+    ),
+    "more than the {spread} by which this difference varies between seeds": (
+        "大于这个差值在各种子之间的标准差 {spread}"
+    ),
+    "no more than the {spread} by which this difference varies between seeds": (
+        "不大于这个差值在各种子之间的标准差 {spread}"
+    ),
+    "{name} is lowest at ε = {epsilon:g}": "{name} 在 ε = {epsilon:g} 时最低",
+    "NLL after a temperature": "温度缩放后的 NLL",
+    "ECE after a temperature": "温度缩放后的 ECE",
+    "as trained": "未校准",
+    "after a temperature": "温度缩放后",
+    "Wrong, %": "错误，%",
+    "NLL, cured": "NLL，校准后",
+    "ECE, cured": "ECE，校准后",
+    "Confidence − accuracy, points": "置信度 − 准确率，百分点",
     " to ": " 至 ",
     "Score": "指标",
     "Unsmoothed": "未平滑",
@@ -249,6 +296,8 @@ FIGURES = {
     "{score}, ± one standard deviation": "{score}，± 一个标准差",
     "{score}, lowest": "{score}，最低",
     "{breed}, mean": "{breed}，均值",
+    "{score}, mean": "{score}，均值",
+    "{score}, seed {seed}": "{score}，种子 {seed}",
 }
 
 TRAIN = {
@@ -465,6 +514,18 @@ REFUSALS = {
     "{most} million pixels, or save it as JPEG.": (
         "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} 百万像素，"
         "或存成 JPEG。"
+    ),
+    "{path} is missing: restore it from the repository, or measure it anew with `python -m "
+    "model.study`.": "缺少 {path}：请从仓库恢复，或用 `python -m model.study` 重新测量。",
+    "{path} is damaged or cannot be read (after line {line}): restore it from the repository, or "
+    "delete it and measure it anew with `python -m model.study`.": (
+        "{path} 已损坏或无法读取（第 {line} 行之后）：请从仓库恢复，或将它删除后用 "
+        "`python -m model.study` 重新测量。"
+    ),
+    "The study is not finished: it needs ε = 0, another ε and two seeds of each; give `python -m "
+    "model.study` again.": (
+        "这项研究尚未完成：需要 ε = 0、另一个 ε，且各有两个种子；请再次运行 "
+        "`python -m model.study`。"
     ),
     "Choose three different breeds: two of yours are the same.": (
         "请选三个不同的品种：您选的有两个相同。"
