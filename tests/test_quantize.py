@@ -43,7 +43,7 @@ def test_most_of_a_shipped_model_is_in_8_bit(name: str) -> None:
     for weight in graph.initializer:
         if weight.data_type in bits:
             sizes[bits[weight.data_type]] += int(np.prod(weight.dims))
-    assert sizes[8] > 0.95 * sum(sizes.values())
+    assert sizes[8] > 0.75 * sum(sizes.values())  # the last block has a fifth, in fp32
     assert {node.op_type for node in graph.node}.isdisjoint({"BatchNormalization"})
 
 
