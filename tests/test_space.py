@@ -138,7 +138,7 @@ def test_large_files_are_left_to_the_hub() -> None:
 
 
 def test_hf_knows_the_flags_of_the_deploy_commands() -> None:
-    commands = re.findall(r"^hf upload (?:.*\\\n)*.*", README, re.MULTILINE)
+    commands = re.findall(r"^\.venv/bin/hf upload (?:.*\\\n)*.*", README, re.MULTILINE)
     assert len(commands) == 2
     run = subprocess.run(
         [Path(sys.executable).with_name("hf"), "upload", "--help"],
@@ -153,9 +153,9 @@ def test_hf_knows_the_flags_of_the_deploy_commands() -> None:
 
 
 def test_the_deploy_command_sends_what_is_served_and_no_more() -> None:
-    command, _ = re.findall(r"^hf upload (?:.*\\\n)*.*", README, re.MULTILINE)
+    command, _ = re.findall(r"^\.venv/bin/hf upload (?:.*\\\n)*.*", README, re.MULTILINE)
     words = shlex.split(command.replace("\\\n", " "))
-    assert words[:3] == ["hf", "upload", "YOUR_NAME/label-smoothing-lab"]
+    assert words[:3] == [".venv/bin/hf", "upload", "YOUR_NAME/label-smoothing-lab"]
     excluded = [after for word, after in pairwise(words) if word == "--exclude"]
     assert len(words) == 5 + 2 + 2 * len(excluded), "one --exclude for each pattern"
     paths = [
