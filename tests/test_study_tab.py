@@ -132,7 +132,7 @@ def test_the_page_says_what_the_data_say(
     )
     page = context.new_page()
     page.goto(f"{url}?__theme=dark")
-    page.get_by_role("tab", name="Calibration").click()
+    page.get_by_role("tab", name="Calibration").click(timeout=120_000)
     expect(page.locator(".save")).to_have_count(2, timeout=120_000)
     say, measured = language.speaker(code), study.load()
     expect(page.get_by_role("heading", level=2)).to_have_text(
