@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision import models
 
-from model import folds, pets
+from model import folds, train
 from tests.test_readme import block
 
 
@@ -55,8 +55,6 @@ def test_readme_shows_what_was_measured() -> None:
 
 
 def test_the_released_penalty_is_among_them() -> None:
-    from model import train
-
     flags = train.parser().parse_args(["--epsilon", "0"])
     assert folds.Penalty(flags.prior, flags.shrink, flags.head_decay) in folds.GRID
     assert flags.image_size == 320
@@ -67,7 +65,3 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     for name in ("folds.csv", "missing.csv"):
         with pytest.raises(ValueError, match=r"python -m model\.folds"):
             folds.read(tmp_path / name)
-
-
-def test_breeds_of_the_prior() -> None:
-    assert set(pets.IMAGENET) < set(pets.BREEDS)

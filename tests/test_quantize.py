@@ -37,13 +37,17 @@ def test_the_shipped_models_come_from_the_shipped_checkpoints(name: str) -> None
 
 @pytest.mark.parametrize("name", PAIR)
 def test_most_of_a_shipped_model_is_in_8_bit(name: str) -> None:
+    """Nearly all but the last block, which stays in fp32 as a whole."""
     graph = onnx.load(CHECKPOINTS / f"{name}.onnx").graph
     bits = {onnx.TensorProto.INT8: 8, onnx.TensorProto.FLOAT: 32}
-    sizes = {8: 0, 32: 0}
+    sizes, last = {8: 0, 32: 0}, {8: 0, 32: 0}
     for weight in graph.initializer:
         if weight.data_type in bits:
-            sizes[bits[weight.data_type]] += int(np.prod(weight.dims))
-    assert sizes[8] > 0.75 * sum(sizes.values())  # the last block has a fifth, in fp32
+            counted = last if "layer4.2." in weight.name else sizes
+            counted[bits[weight.data_type]] += int(np.prod(weight.dims))
+    assert sizes[8] > 0.95 * sum(sizes.values())
+    assert last[32] > 0
+    assert last[8] == 0
     assert {node.op_type for node in graph.node}.isdisjoint({"BatchNormalization"})
 
 
