@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio import routes
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,6 +46,9 @@ TOO_LARGE = f"This request is larger than {MAX_BODY >> 20} MB: send a photo of a
 CLOSED_HERE = "This address serves nothing here: see the page's API view for what does."
 
 log = logging.getLogger(__name__)
+
+
+routes.StateHolder = kept.Sessions  # type: ignore[misc] # what a page served has one of
 
 
 class Page(gr.Blocks):

@@ -1,7 +1,7 @@
 """What the server keeps of its visitors, and for how long: uploads and the state of sessions.
 
-Gradio keeps the state of 10,000 sessions, a quarter of a megabyte each, and takes each request of a
-program for a session; and it tells the age of an upload by a clock that may be set back.
+Gradio keeps the state of 10,000 sessions, takes each request of a program for a session, and tells
+the age of an upload by a clock that may be set back.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
+from gradio.state_holder import SessionState, StateHolder
 
 SESSIONS = 1000  # the most whose state is kept; those used longest ago go first
 CLOSED_SESSIONS = 100  # of pages that were closed: a browser that comes back finds its photo
@@ -40,6 +42,20 @@ def forget_sessions(page: gr.Blocks, finished: str | None = None) -> None:
     if len(unclaimed) > UNCLAIMED:  # Gradio has dropped the answers of all but the last 2,000
         for key in unclaimed.keys() - page._queue.pending_messages_per_session.keys():
             unclaimed.pop(key, None)
+
+
+class Sessions(StateHolder):
+    """The states of sessions, each made without a copy of the page's configuration.
+
+    Gradio makes one for each session, for links to results (`gate.CLOSED` has no such); with a
+    hundred components that takes as long as all else that it does for a program's request.
+    """
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        if session_id not in self.session_data:
+            bare = SimpleNamespace(default_config=self.blocks.default_config, blocks={})
+            self.session_data[session_id] = SessionState(bare)  # type: ignore[arg-type]
+        return super().__getitem__(session_id)
 
 
 class Uploads:

@@ -47,6 +47,15 @@ def join(page: gr.Blocks, session: str) -> str:
     return httpx.get(f"{url}/data", params={"session_hash": session}, timeout=30).text
 
 
+def test_a_session_has_no_copy_of_the_page(page: gr.Blocks) -> None:
+    """What Gradio would draw up for each of them, on the thread that answers all others."""
+    assert '"1"' in join(page, "visitor")
+    (state,) = page.state_holder.session_data.values()
+    assert len(page.blocks) > 4
+    touched = {page.blocks[key].get_block_name() for key in state.config_values}
+    assert touched == {"state", "textbox"}
+
+
 def test_a_program_leaves_no_session(page: gr.Blocks) -> None:
     """Answered or refused; a page keeps its own, which is what state is for."""
     for _ in range(5):

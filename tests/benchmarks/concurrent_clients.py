@@ -9,18 +9,18 @@ percentile of 16 within twice 16 ÷ throughput.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -31,6 +31,15 @@ from tests.serving import memory, served  # noqa: E402
 CLIENTS = (1, 4, 16, 64)
 FASTER, SLOWER = 1.3, 2.0  # the targets
 PHOTO = hostile.encode(hostile.picture(800, 600), "JPEG")
+BOUNDARY = "boundary=between-parts"
+UPLOAD = b"".join(
+    (
+        b"--between-parts\r\n",
+        b'Content-Disposition: form-data; name="files"; filename="photo.jpg"\r\n\r\n',
+        PHOTO,
+        b"\r\n--between-parts--\r\n",
+    )
+)
 
 
 @dataclass
@@ -53,37 +62,50 @@ class Round:
         return sorted(self.seconds)[min(len(self.seconds) - 1, int(share * len(self.seconds)))]
 
 
-async def classify(client: httpx.AsyncClient) -> None:
+def exchange(connection: HTTPConnection, path: str, body: bytes | None, kind: str) -> str:
+    """The answer to a GET, or to a POST of ``body``."""
+    method = "GET" if body is None else "POST"
+    connection.request(method, f"/gradio_api/{path}", body, {"Content-Type": kind})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    if answer.status != 200:
+        raise ValueError(f"{answer.status} {text[-200:]}")
+    return text
+
+
+def classify(connection: HTTPConnection) -> None:
     """Upload the photo and wait for its answer."""
-    upload = await client.post("upload", files={"files": ("photo.jpg", PHOTO)})
-    data = [{"path": upload.raise_for_status().json()[0], "meta": {"_type": "gradio.FileData"}}]
-    asked = await client.post("call/classify", json={"data": data})
-    event = asked.raise_for_status().json()["event_id"]
-    answer = await client.get(f"call/classify/{event}")
-    if "event: complete" not in answer.text:
-        raise ValueError(answer.text[-200:])
-    line = next(line for line in answer.text.splitlines() if line.startswith("data: "))
+    (path,) = json.loads(exchange(connection, "upload", UPLOAD, f"multipart/form-data; {BOUNDARY}"))
+    asked = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}).encode()
+    event = json.loads(exchange(connection, "call/classify", asked, "application/json"))["event_id"]
+    answer = exchange(connection, f"call/classify/{event}", None, "")
+    if "event: complete" not in answer:
+        raise ValueError(answer[-200:])
+    line = next(line for line in answer.splitlines() if line.startswith("data: "))
     if len(json.loads(line[6:])[0]["smoothed"]["probabilities"]) != 37:
         raise ValueError("an answer without 37 probabilities")
 
 
-async def ask(url: str, clients: int, seconds: float) -> Round:
+def ask(url: str, clients: int, seconds: float) -> Round:
     """All clients at once, for some seconds."""
     result = Round(clients)
     start = time.monotonic()
 
-    async def one() -> None:
-        async with httpx.AsyncClient(base_url=f"{url}/gradio_api/", timeout=120) as client:
+    def one() -> None:
+        with closing(HTTPConnection(urlsplit(url).netloc, timeout=120)) as connection:
             while time.monotonic() < start + seconds:
                 began = time.monotonic()
                 try:
-                    await classify(client)
+                    classify(connection)
                     result.seconds.append(time.monotonic() - began)
-                except (httpx.HTTPError, ValueError, KeyError) as error:
+                except (HTTPException, OSError, ValueError, KeyError) as error:
                     result.errors.append(repr(error))
-                    await asyncio.sleep(0.1)
+                    connection.close()  # it opens again by itself
+                    time.sleep(0.1)
 
-    await asyncio.gather(*(one() for _ in range(clients)))
+    with ThreadPoolExecutor(clients) as pool:
+        for client in [pool.submit(one) for _ in range(clients)]:
+            client.result()
     result.lasted = time.monotonic() - start
     return result
 
@@ -107,9 +129,9 @@ def main() -> int:
     arguments = parser.parse_args()
     rounds: dict[int, Round] = {}
     with running(arguments.url) as (url, pid):
-        asyncio.run(ask(url, 4, 2))  # so that all that is loaded once is loaded
+        ask(url, 4, 2)  # so that all that is loaded once is loaded
         for clients in CLIENTS:
-            rounds[clients] = asyncio.run(ask(url, clients, arguments.seconds))
+            rounds[clients] = ask(url, clients, arguments.seconds)
             rounds[clients].megabytes = memory(pid) if pid else 0
     print("| clients | photos/s | median s | 95 % s | errors | memory MB |")
     print("| --: | --: | --: | --: | --: | --: |")
