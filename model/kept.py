@@ -47,8 +47,8 @@ def forget_sessions(page: gr.Blocks, finished: str | None = None) -> None:
 class Sessions(StateHolder):
     """The states of sessions, each made without a copy of the page's configuration.
 
-    Gradio makes one for each session, for links to results (`gate.CLOSED` has no such); with a
-    hundred components that takes as long as all else that it does for a program's request.
+    Gradio makes one for each session, for links to results, which `gate.CLOSED` shuts; with a
+    hundred components that was 7 of the 17 ms of its event loop for a program's request.
     """
 
     def __getitem__(self, session_id: str) -> SessionState:

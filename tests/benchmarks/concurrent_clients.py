@@ -31,6 +31,7 @@ from tests.serving import memory, served  # noqa: E402
 CLIENTS = (1, 4, 16, 64)
 FASTER, SLOWER = 1.3, 2.0  # the targets
 PHOTO = hostile.encode(hostile.picture(800, 600), "JPEG")
+# Put together once, and sent by the plainest of clients: it shares the server's cores.
 BOUNDARY = "boundary=between-parts"
 UPLOAD = b"".join(
     (
