@@ -10,6 +10,7 @@ from pathlib import Path
 from model.pets import BREEDS
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+OWN, MEAN = "own", "mean of the pair"
 PAIR = ("unsmoothed", "smoothed")  # the order of every array that speaks of both
 
 
@@ -19,7 +20,8 @@ class Metadata:
 
     ``split`` names the photos it learned from, ``init`` the weights it started from, ``epochs``
     the passes over the photos (head alone + whole network), ``image_size`` the side in pixels of
-    the square it is evaluated on.
+    the square it is evaluated on, ``trunk`` whose training the layers before the last stage come
+    from: ``OWN`` or ``MEAN``.
     """
 
     arch: str
@@ -30,6 +32,7 @@ class Metadata:
     image_size: int
     seed: int
     classes: tuple[str, ...] = BREEDS
+    trunk: str = OWN
 
     def to_strings(self) -> dict[str, str]:
         """Every field as a string, for a file's header; ``classes`` as a JSON list."""
@@ -48,4 +51,5 @@ class Metadata:
             image_size=int(strings["image_size"]),
             seed=int(strings["seed"]),
             classes=tuple(json.loads(strings["classes"])),
+            trunk=strings.get("trunk", OWN),
         )

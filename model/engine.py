@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,10 +26,11 @@ from model.checkpoint import PAIR, Metadata
 from model.pets import BREEDS, normalised
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}  # as Linux calls them
-SOURCE = "checkpoint_sha256"  # under which an 8-bit model says what it was derived from
+# Under these an 8-bit model says what it was derived from, and which trunk it goes on from.
+SOURCE, TRUNK = "checkpoint_sha256", "trunk_sha256"
 REMEDY = "Make it with `python -m model.quantize`."
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ def has_dot_products() -> bool:
 class EightBit:
     """The 8-bit models in ONNX Runtime.
 
-    One photo goes through the networks side by side, each with half of the cores; the photos of
-    several visitors queue up for the same cores.
+    A trunk that the networks share runs once; then they go on side by side, each with half of the
+    cores. The photos of several visitors queue up for the same cores.
     """
 
     name = "8-bit ONNX Runtime"
@@ -90,15 +91,18 @@ class EightBit:
                 beside it; the message names the file and the remedy.
         """
         opened = [open_model(folder / f"{name}.onnx") for name in PAIR]
-        self.sessions = [session for session, _ in opened]
-        self.metadata = tuple(metadata for _, metadata in opened)
+        self.sessions = [session for session, *_ in opened]
+        self.metadata = tuple(metadata for _, metadata, _ in opened)
+        trunks = {trunk for *_, trunk in opened}
+        self.trunk = None if trunks == {None} else open_trunk(folder / "trunk.onnx", trunks)
         self.pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="8-bit")
         self.at_once = cores() + 1  # the last is decoded while those before it are classified
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """See ``Engine``."""
+        x = pixels if self.trunk is None else self.trunk.run(None, {"pixels": pixels})[0]
         runs = [
-            self.pool.submit(session.run, ["logits", "features"], {"pixels": pixels})
+            self.pool.submit(session.run, ["logits", "features"], {session.get_inputs()[0].name: x})
             for session in self.sessions
         ]
         logits, features = zip(*(run.result() for run in runs), strict=True)
@@ -117,23 +121,39 @@ def session_of(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def open_model(path: Path) -> tuple[Any, Metadata]:
-    """The ONNX Runtime session of an 8-bit model, and what the checkpoint says of itself.
+def open_file(path: Path, threads: int) -> Any:
+    """The ONNX Runtime session of one of the files that ``model.quantize`` wrote.
 
     Raises:
         ValueError: as ``EightBit``.
     """
-    checkpoint = path.with_suffix(".safetensors")
     if not path.is_file():
         raise ValueError(f"The 8-bit model {path} is missing. {REMEDY}")
     integrity.check(path, REMEDY)
     try:
-        session = session_of(path, max(1, cores() // len(PAIR)))
-        strings = session.get_modelmeta().custom_metadata_map
-        metadata = Metadata.from_strings(strings)
-        size = metadata.image_size
-        fits = session.get_inputs()[0].shape[1:] == [size, size, 3] and metadata.classes == BREEDS
+        return session_of(path, threads)
     except Exception as problem:  # ONNX Runtime has a class for each error, with no common one
+        raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
+
+
+def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
+    """The session of an 8-bit model, what its checkpoint says of itself, and the sum of its trunk.
+
+    The last is None where the model is a whole network.
+
+    Raises:
+        ValueError: as ``EightBit``.
+    """
+    session = open_file(path, max(1, cores() // len(PAIR)))
+    checkpoint = path.with_suffix(".safetensors")
+    strings = session.get_modelmeta().custom_metadata_map
+    trunk = strings.get(TRUNK)
+    try:
+        metadata = Metadata.from_strings(strings)
+        side = metadata.image_size
+        whole = session.get_inputs()[0].shape[1:] == [side, side, 3]
+        fits = whole == (trunk is None) and metadata.classes == BREEDS
+    except (KeyError, ValueError) as problem:
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
     if not fits:
         raise ValueError(f"{path} is not an 8-bit model of our 37 breeds. {REMEDY}")
@@ -142,13 +162,32 @@ def open_model(path: Path) -> tuple[Any, Metadata]:
             f"The 8-bit model {path} is outdated: it was derived from another checkpoint than "
             f"{checkpoint.name} beside it. {REMEDY}"
         )
-    return session, metadata
+    return session, metadata, trunk
+
+
+def open_trunk(path: Path, sums: Set[str | None]) -> Any:
+    """The session of the trunk, on all cores.
+
+    Args:
+        path: its file.
+        sums: what the models that go on from it say of its sum.
+
+    Raises:
+        ValueError: as ``EightBit``.
+    """
+    session = open_file(path, cores())
+    if sums != {integrity.sum_of(path)}:
+        raise ValueError(
+            f"The 8-bit model {path} is outdated: the models beside it go on from another trunk. "
+            f"{REMEDY}"
+        )
+    return session
 
 
 class Float:
     """The checkpoints in PyTorch: batch norm folded, in bf16 where the CPU multiplies it, or fp32.
 
-    The networks take turns, each on all cores.
+    The networks take turns, each on all cores; a trunk that they share runs once.
     """
 
     at_once = 2  # one is decoded while the other is classified
@@ -167,10 +206,9 @@ class Float:
         self.name = f"PyTorch in {'bf16' if self.bf16 else 'fp32'}"
         loaded = [network.load(folder / f"{name}.safetensors") for name in PAIR]
         self.metadata = tuple(metadata for _, metadata in loaded)
-        self.networks: list[nn.Module] = []
-        for classifier, _ in loaded:
-            net = network.folded(classifier).to(memory_format=torch.channels_last)
-            self.networks.append(net.bfloat16() if self.bf16 else net)
+        together = network.Together([classifier for classifier, _ in loaded])
+        net = network.folded(together.eval()).to(memory_format=torch.channels_last)
+        self.network = net.bfloat16() if self.bf16 else net
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """See ``Engine``."""
@@ -178,10 +216,8 @@ class Float:
 
         with torch.inference_mode():
             images = normalised(pixels)
-            images = images.bfloat16() if self.bf16 else images
-            outputs = [[part.float().numpy() for part in net(images)] for net in self.networks]
-        logits, features = zip(*outputs, strict=True)
-        return np.stack(logits), np.stack(features)
+            logits, features = self.network(images.bfloat16() if self.bf16 else images)
+        return logits.float().numpy(), features.float().numpy()
 
 
 def multiplies_bf16() -> bool:

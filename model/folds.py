@@ -28,9 +28,10 @@ ROWS = network.CHECKPOINTS / "folds.csv"
 
 @dataclass(frozen=True)
 class Penalty:
-    """See ``train.fit_head``; ``prior`` is the share of ImageNet's rows in W₀."""
+    """See ``train.fit_head`` and, for the first two, ``train.imagenet_templates``."""
 
     prior: float
+    others: float
     shrink: float
     decay: float
 
@@ -38,17 +39,17 @@ class Penalty:
 GRID = [
     Penalty(*values)
     for values in (
-        (0, 1, 0.05),
-        (0, 0.6, 0.03),
-        (0.7, 1, 0.05),
-        (1, 1, 0.05),
-        (0.7, 0.6, 0.01),
-        (0.7, 0.6, 0.02),
-        (0.7, 0.6, 0.03),
-        (0.7, 0.6, 0.05),
-        (0.7, 0.3, 0.03),
-        (0.7, 0.8, 0.03),
-        (1, 0.6, 0.03),
+        (0, 0, 1, 0.05),
+        (0, 0, 0.6, 0.03),
+        (0.7, 0, 1, 0.05),
+        (0.7, 0, 0.6, 0.03),
+        (0.7, 0.7, 0.6, 0.01),
+        (0.7, 0.7, 0.6, 0.02),
+        (0.7, 0.7, 0.6, 0.03),
+        (0.7, 0.7, 0.6, 0.05),
+        (0.7, 0.7, 0.3, 0.03),
+        (0.7, 0.7, 0.8, 0.03),
+        (1, 1, 0.6, 0.03),
     )
 ]
 
@@ -77,7 +78,7 @@ def validate(
     labels: NDArray[np.int64],
     epsilon: float,
     penalty: Penalty,
-    templates: Tensor,
+    known: train.ImageNetHead,
 ) -> Row:
     """Fit a head without each fold in turn, and score all answers on the photos left out.
 
@@ -86,19 +87,19 @@ def validate(
         labels: ``(n,)``.
         epsilon: of the label smoothing loss.
         penalty: of the fit.
-        templates: ImageNet's rows ``(37, D)``.
+        known: ImageNet's head.
     """
     logits = np.zeros((len(labels), len(pets.BREEDS)), dtype=np.float32)
     member = folds(labels)
     for fold in range(FOLDS):
         kept = torch.from_numpy(member != fold)
+        features = torch.cat([view[kept] for view in views])
+        learned = torch.from_numpy(labels)[kept].repeat(len(views))
+        templates = train.imagenet_templates(
+            known, features, learned, penalty.prior, penalty.others
+        )
         weight, bias = train.fit_head(
-            torch.cat([view[kept] for view in views]),
-            torch.from_numpy(labels)[kept].repeat(len(views)),
-            epsilon,
-            penalty.decay,
-            penalty.prior * templates,
-            penalty.shrink,
+            features, learned, epsilon, penalty.decay, templates, penalty.shrink
         )
         logits[~kept.numpy()] = (views[0][~kept] @ weight.T + bias).numpy()
     probabilities = calibration.softmax(logits)
@@ -115,10 +116,10 @@ def table(rows: list[Row]) -> report.Table:
     """A line for each penalty, the lowest of each column marked."""
     scores = [(name, epsilon) for name in ("error", "nll") for epsilon in EPSILONS]
     titles = [f"{'Wrong' if name == 'error' else 'NLL'}, ε = {e:g}" for name, e in scores]
-    result = report.Table(["Prior", "Shrink", "Decay", *titles])
+    result = report.Table(["Prior", "Others", "Shrink", "Decay", *titles])
     found: dict[Penalty, dict[tuple[str, float], float]] = {}
     for row in rows:
-        values = found.setdefault(Penalty(row.prior, row.shrink, row.decay), {})
+        values = found.setdefault(Penalty(row.prior, row.others, row.shrink, row.decay), {})
         for name in ("error", "nll"):
             values[name, row.epsilon] = getattr(row, name)
     lowest = {score: min(values[score] for values in found.values()) for score in scores}
@@ -169,11 +170,11 @@ def measure(args: argparse.Namespace) -> list[Row]:
         network.predict(classifier, photos, args.image_size, bf16=True, mirrored=mirrored)[1]
         for mirrored in (False, True)
     ]
-    templates = train.imagenet_templates(args.arch, args.init)
+    known = train.imagenet_head(args.arch, args.init)
     rows = []
     for penalty in GRID:
         for epsilon in EPSILONS:
-            rows.append(validate(views, labels, epsilon, penalty, templates))
+            rows.append(validate(views, labels, epsilon, penalty, known))
             print(rows[-1], flush=True)
     return rows
 

@@ -44,13 +44,18 @@ def recorded(folder: Path) -> dict[str, str]:
 
 
 def record(*paths: Path) -> None:
-    """Note the sums of files that were just written, each in the list of its folder."""
+    """Note the sums of files that were just written, each in the list of its folder.
+
+    A file that is gone loses its line.
+    """
     for path in paths:
         try:
             sums = recorded(path.parent)
         except ValueError:  # it is written anew
             sums = {}
-        sums[path.name] = sum_of(path)
+        sums.pop(path.name, None)
+        if path.exists():
+            sums[path.name] = sum_of(path)
         unfinished = path.with_name(f"{NAME}.unfinished")
         lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
         unfinished.write_text("".join(lines), encoding="utf-8")

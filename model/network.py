@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,10 @@ from model.pets import BREEDS, Photo, evaluation_batches
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
+# The layers before the last stage, which two classifiers may have in common.
+TRUNK = ("conv1", "bn1", "layer1", "layer2", "layer3")
+
+
 class Classifier(nn.Module):
     """A ResNet that returns its logits together with its penultimate activations."""
 
@@ -29,11 +34,49 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``(B, 37)`` and penultimate activations ``(B, D)`` of images ``(B, 3, H, W)``."""
+        return self.tail(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """What the layers before the last stage make of images ``(B, 3, H, W)``."""
         net = self.resnet
         x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-        features = x.mean((-2, -1))  # what `net.avgpool` does, in one node of an export
-        return net.fc(features), features
+        return net.layer3(net.layer2(net.layer1(x)))
+
+    def tail(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and penultimate activations of what ``trunk`` returned."""
+        features = self.resnet.layer4(x).mean((-2, -1))  # `avgpool`, in one node of an export
+        return self.resnet.fc(features), features
+
+
+def share_trunk(classifiers: Sequence[Classifier]) -> bool:
+    """Whether the layers before the last stage are the same in all of them."""
+
+    def trunk(classifier: Classifier) -> dict[str, Tensor]:
+        state = classifier.resnet.state_dict()
+        return {key: tensor for key, tensor in state.items() if key.split(".")[0] in TRUNK}
+
+    first, *others = (trunk(classifier) for classifier in classifiers)
+    return all(
+        first.keys() == other.keys() and all(torch.equal(first[key], other[key]) for key in first)
+        for other in others
+    )
+
+
+class Together(nn.Module):
+    """Classifiers that see the same images; a trunk that they share runs once."""
+
+    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleList(classifiers)
+        self.shared = share_trunk(classifiers)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(c, B, 37)`` and penultimate activations ``(c, B, D)`` of c classifiers."""
+        classifiers = cast("list[Classifier]", list(self.classifiers))
+        common = classifiers[0].trunk(images) if self.shared else None
+        outputs = [each(images) if common is None else each.tail(common) for each in classifiers]
+        logits, features = zip(*outputs, strict=True)
+        return torch.stack(logits), torch.stack(features)
 
 
 def predict(
@@ -70,8 +113,8 @@ def predict(
     return torch.cat(logits), torch.cat(features)
 
 
-def folded(classifier: Classifier) -> nn.Module:
-    """A classifier in evaluation mode with each batch norm folded into its convolution.
+def folded(classifier: nn.Module) -> nn.Module:
+    """Classifiers in evaluation mode with each batch norm folded into its convolution.
 
     The same function up to rounding (Jacob et al. 2018, section 3.2), and a third of the layers
     less to run.

@@ -1,7 +1,9 @@
 """Derive the 8-bit models that serve from the released checkpoints: `python -m model.quantize`.
 
-Writes `unsmoothed.onnx` and `smoothed.onnx` beside the checkpoints, then runs the whole test split
-through both and through the fp32 networks and writes how far apart they are, `serving.json`.
+Writes `unsmoothed.onnx` and `smoothed.onnx` beside the checkpoints, and runs the whole test split
+through both and through the fp32 networks and writes how far apart they are, `serving.json`. Where
+both networks begin with the same layers up to the last stage, these go into a third file,
+`trunk.onnx`, so that they run once.
 
 Post-training static quantisation (Jacob et al. 2018, arXiv:1712.05877), done by ONNX Runtime:
 8-bit weights with a scale per output channel, 8-bit activations with a scale per tensor, from the
@@ -28,6 +30,7 @@ from model.checkpoint import CHECKPOINTS, PAIR, Metadata
 CALIBRATION_PHOTOS = 32
 # Where 8 bits begin, in torchvision's names; the later place where the first misses a target.
 STARTS = ("layer1.1.", "layer2.")
+TRUNK = "trunk.onnx"
 BATCH = 8
 
 Pixels = NDArray[np.uint8]  # (B, size, size, 3)
@@ -179,6 +182,47 @@ def derive(checkpoint: Path, path: Path, photos: list[pets.Photo], start: str = 
     onnx.save(model, path)
 
 
+def split(whole: Path, trunk: Path, tail: Path) -> None:
+    """Cut an 8-bit model before the last stage, at the 8-bit activations that enter it."""
+    import onnx
+
+    nodes = onnx.load(whole).graph.node
+    source = {output: node for node in nodes for output in node.output}
+    entry = next(
+        node
+        for node in nodes
+        if node.op_type == "Conv" and any("layer4." in name for name in node.input)
+    )
+    activations = source[entry.input[0]].input[0]  # before they are made fp32 again
+    onnx.utils.extract_model(whole, trunk, ["pixels"], [activations])
+    onnx.utils.extract_model(whole, tail, [activations], ["logits", "features"])
+
+
+def share(folder: Path) -> bool:
+    """Replace the models of ``folder`` by their common trunk and what goes on from it.
+
+    Returns:
+        Whether they have one; otherwise they stay as they are.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory() as place:
+        trunks = [Path(place) / f"{name}.trunk.onnx" for name in PAIR]
+        tails = [Path(place) / f"{name}.onnx" for name in PAIR]
+        for name, trunk, tail in zip(PAIR, trunks, tails, strict=True):
+            split(folder / f"{name}.onnx", trunk, tail)
+        if len({trunk.read_bytes() for trunk in trunks}) > 1:
+            return False
+        trunks[0].replace(folder / TRUNK)
+        for tail in tails:
+            model, whole = onnx.load(tail), onnx.load(folder / tail.name)
+            origin = {each.key: each.value for each in whole.metadata_props}
+            origin[engine.TRUNK] = integrity.sum_of(folder / TRUNK)
+            onnx.helper.set_model_props(model, origin)
+            onnx.save(model, folder / tail.name)
+    return True
+
+
 # How far the model is from the checkpoint.
 
 
@@ -310,9 +354,13 @@ def release(folder: Path, chosen: list[pets.Photo], test: list[pets.Photo]) -> N
                     "calibrate on more photos (--photos), or add a later layer to STARTS."
                 )
             (Path(workshop) / "serving.json").write_text(json.dumps(measured, indent=2) + "\n")
+        if share(Path(workshop)):
+            print(f"Both go on from {TRUNK}.")
+        else:
+            (folder / TRUNK).unlink(missing_ok=True)
         for made in Path(workshop).iterdir():
             made.replace(folder / made.name)
-    integrity.record(*(folder / f"{name}.onnx" for name in PAIR))
+    integrity.record(*(folder / name for name in (TRUNK, *(f"{name}.onnx" for name in PAIR))))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ and the epoch. That also makes an interrupted run, started again with the same f
 its last finished epoch to the same result.
 
 With --recipe article, nothing of this holds: see `model/article.py`. It writes no checkpoint, and
-of the flags it heeds --epsilon, --arch, --data, --init, --init-name, --threads and --fp32.
+of the flags it heeds --epsilon, --arch, --unfreeze, --data, --init, --init-name, --threads and
+--fp32.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import random
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,9 +38,11 @@ from fastai.torch_core import default_device, num_distrib, rank_distrib
 from fastai.vision.learner import vision_learner
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision import models
 
 from model import article, calibration, network, pets
+from model.checkpoint import MEAN, OWN
 from model.loss import LabelSmoothingCrossEntropy
 
 # The share of each breed's trainval photos on which recipes are compared (--holdout).
@@ -333,6 +336,19 @@ def average(body: nn.Module, initial: dict[str, Tensor], share: float) -> None:
             tensor.lerp_(initial[key].to(tensor), 1 - share)
 
 
+def merge_trunk(classifier: network.Classifier, other: network.Classifier) -> None:
+    """Give ``classifier`` the mean of both trunks: all layers before the last stage.
+
+    Two networks that were fine-tuned from the same weights can be averaged layer by layer (model
+    soups: Wortsman et al., ICML 2022, arXiv 2203.05482). The mean is the same whichever comes
+    first, so two networks that are merged both ways share their trunk to the last bit.
+    """
+    state = other.resnet.state_dict()
+    for key, tensor in classifier.resnet.state_dict().items():
+        if key.split(".")[0] in network.TRUNK and tensor.is_floating_point():
+            tensor.copy_((tensor + state[key]) / 2)
+
+
 def imagenet(arch: str, init: Path | None) -> dict[str, Tensor]:
     """The state dict to start from: a local file's, or torchvision's."""
     weights = models.get_model_weights(arch).DEFAULT
@@ -348,19 +364,44 @@ def untrained(arch: str, init: Path | None) -> network.Classifier:
     return classifier
 
 
-def imagenet_templates(arch: str, init: Path | None) -> Tensor:
+class ImageNetHead(NamedTuple):
+    """The head of the initialisation: what tells ImageNet's classes apart."""
+
+    weight: Tensor  # (1000, D)
+    bias: Tensor  # (1000,)
+    classes: list[str]
+
+
+def imagenet_head(arch: str, init: Path | None) -> ImageNetHead:
+    """The head in a local state dict, or in torchvision's."""
+    state = imagenet(arch, init)
+    classes = models.get_model_weights(arch).DEFAULT.meta["categories"]
+    return ImageNetHead(state["fc.weight"].float(), state["fc.bias"].float(), classes)
+
+
+def imagenet_templates(
+    known: ImageNetHead, features: Tensor, labels: Tensor, prior: float, others: float
+) -> Tensor:
     """The weights ``(37, D)`` by which the initialisation already tells our breeds apart.
 
-    The rows of its ImageNet classifier for the breeds that ImageNet knows (``pets.IMAGENET``), as
-    far as they differ from the mean over all 1,000 classes; zeros for the other breeds.
+    For a breed that is one of ImageNet's classes (``pets.IMAGENET``) its row of ImageNet's head;
+    for another one the rows of what the initialisation takes its photos for, weighted by the mean
+    probabilities. Rows count as far as they differ from the mean over all classes.
+
+    Args:
+        known: ImageNet's head.
+        features: activations ``(n, D)`` of the photos that the head is fitted to.
+        labels: ``(n,)``.
+        prior: how much of the row a breed gets that ImageNet knows.
+        others: how much of the weighted rows another breed gets.
     """
-    weights = models.get_model_weights(arch).DEFAULT
-    rows = imagenet(arch, init)["fc.weight"].float()
-    rows = rows - rows.mean(0)  # softmax does not see what all classes share
-    index = {name: number for number, name in enumerate(weights.meta["categories"])}
-    templates = torch.zeros(len(pets.BREEDS), rows.shape[1])
+    rows = known.weight - known.weight.mean(0)  # softmax does not see what all classes share
+    answers = (features @ known.weight.T + known.bias).softmax(dim=1)
+    taken_for = torch.zeros(len(pets.BREEDS), len(rows)).index_add_(0, labels, answers)
+    templates = others * functional.normalize(taken_for, p=1, dim=1) @ rows
+    index = {name: number for number, name in enumerate(known.classes)}
     for breed, name in pets.IMAGENET.items():
-        templates[pets.BREEDS.index(breed)] = rows[index[name]]
+        templates[pets.BREEDS.index(breed)] = prior * rows[index[name]]
     return templates
 
 
@@ -441,10 +482,10 @@ def finish(
         for mirrored in (False, True)
     ]
     labels = torch.tensor([photo.label for photo in photos]).repeat(len(views))
-    templates = args.prior * imagenet_templates(args.arch, args.init)
-    weight, bias = fit_head(
-        torch.cat(views), labels, args.epsilon, args.head_decay, templates, args.shrink
-    )
+    features = torch.cat(views)
+    known = imagenet_head(args.arch, args.init)
+    templates = imagenet_templates(known, features, labels, args.prior, args.others)
+    weight, bias = fit_head(features, labels, args.epsilon, args.head_decay, templates, args.shrink)
     with torch.no_grad():
         classifier.resnet.fc.weight.copy_(weight)
         classifier.resnet.fc.bias.copy_(bias)
@@ -484,6 +525,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("--recipe", choices=("released", "article"), default="released", help="see above")
+    add("--unfreeze", action="store_true", help="article: the whole network learns from epoch 2 on")
     add("--epsilon", type=float, required=True, help="label smoothing, in [0, 1]")
     add("--data", type=Path, help="folder with oxford-iiit-pet/; PETS_DATA or a download if absent")
     add("--init", type=Path, help="local ImageNet state dict; torchvision's weights if absent")
@@ -504,7 +546,9 @@ def parser() -> argparse.ArgumentParser:
     add("--head-decay", type=float, default=3e-2, help="L2-SP penalty of the head's last fit")
     add("--shrink", type=float, default=0.6, help="of its metric; 1: no scatter within breeds")
     add("--prior", type=float, default=0.7, help="how far W0 is ImageNet's: 0 not at all, 1 whole")
+    add("--others", type=float, default=0.7, help="the same for breeds that ImageNet has not")
     add("--body", type=Path, help="train no epoch, only fit the head to this checkpoint's body")
+    add("--trunk", type=Path, help="with --body: average all but its last stage with this one's")
     add("--holdout", action="store_true", help="train on 4/5 of trainval, report on the rest")
     add("--seed", type=int, default=0, help="of every random number")
     add("--workers", type=int, default=0, help="loader processes")
@@ -523,6 +567,11 @@ def refit(photos: list[pets.Photo], args: argparse.Namespace) -> network.Classif
             f"{args.body} is a {metadata.arch} trained at ε = {metadata.epsilon:g}: give the same "
             "--arch and --epsilon."
         )
+    if args.trunk is not None:
+        other, foreign = network.load(args.trunk)
+        if foreign.arch != args.arch:
+            raise ValueError(f"{args.trunk} is a {foreign.arch}: --trunk needs a {args.arch}.")
+        merge_trunk(classifier, other)
     finish(classifier, photos, args)
     save(classifier, metadata.epochs, args)
     return classifier
@@ -538,6 +587,7 @@ def save(classifier: network.Classifier, epochs: str, args: argparse.Namespace) 
         epochs=epochs,
         image_size=args.image_size,
         seed=args.seed,
+        trunk=MEAN if args.trunk else OWN,
     )
     network.save(args.out, classifier.resnet.state_dict(), metadata)
 
@@ -595,6 +645,8 @@ def main() -> None:
     args = flags.parse_args()
     if args.out is None and args.recipe == "released":
         flags.error("--out is missing: name the checkpoint to write.")
+    if args.trunk is not None and args.body is None:
+        flags.error("--trunk is for --body: name the checkpoint to average with it.")
     started = time.monotonic()
     try:
         if args.recipe == "article":

@@ -116,10 +116,16 @@ def tiny_pets(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def tiny_pair(folder: Path, seed: int = 0) -> None:
-    """Two checkpoints of ResNet-18 with random weights, for photos of 32 pixels."""
+def tiny_pair(folder: Path, seed: int = 0, *, shared: bool = False) -> None:
+    """Two checkpoints of ResNet-18 with random weights, for photos of 32 pixels.
+
+    With ``shared`` both have the first one's layers up to the last stage.
+    """
     torch.manual_seed(seed)
+    trunk: dict[str, torch.Tensor] = {}
     for name, epsilon in zip(PAIR, (0.0, 0.1), strict=True):
         metadata = Metadata("resnet18", epsilon, "none", "trainval", "0", 32, seed)
-        state = network.build("resnet18").state_dict()
+        state = network.build("resnet18").state_dict() | trunk
+        if shared:
+            trunk = {k: tensor for k, tensor in state.items() if k.split(".")[0] in network.TRUNK}
         network.save(folder / f"{name}.safetensors", state, metadata)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import engine, network, pets, quantize
+from model import engine, integrity, network, pets, quantize
 from model.checkpoint import PAIR
 from model.classifier import Pair
 from tests.conftest import tiny_pair
@@ -18,11 +18,11 @@ from tests.conftest import tiny_pair
 PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def folder(tiny_pets: Path) -> Path:
+@pytest.fixture(params=["shared trunk", "whole networks"])
+def folder(tiny_pets: Path, request: pytest.FixtureRequest) -> Path:
     """A tiny pair and its 8-bit models."""
     folder = tiny_pets / "checkpoints"
-    tiny_pair(folder)
+    tiny_pair(folder, shared=request.param == "shared trunk")
     quantize.release(folder, pets.official_split(tiny_pets, "trainval")[:4], [])
     return folder
 
@@ -77,6 +77,32 @@ def test_a_bad_8_bit_model_is_named_and_pytorch_serves(
     assert says in text
     assert "python -m model.quantize" in text
     assert chosen(PIXELS)[0].shape == (2, len(PIXELS), 37)
+
+
+def other_trunk(path: Path) -> None:
+    """The trunk of another pair, as a half-finished copy leaves it."""
+    folder = path.parent / "other"
+    folder.mkdir()
+    tiny_pair(folder, seed=1, shared=True)
+    quantize.release(folder, pets.official_split(path.parents[1], "trainval")[:4], [])
+    (folder / path.name).replace(path)
+    integrity.record(path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [(remove, "missing"), (empty, "damaged"), (cut, "damaged"), (other_trunk, "outdated")],
+)
+@pytest.mark.parametrize("folder", ["shared trunk"], indirect=True)
+def test_a_bad_trunk_is_named_and_pytorch_serves(
+    folder: Path, harm: Callable[[Path], None], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    harm(folder / "trunk.onnx")
+    assert isinstance(engine.choose(folder, able), engine.Float)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "trunk.onnx" in warning.getMessage()
+    assert says in warning.getMessage()
+    assert "python -m model.quantize" in warning.getMessage()
 
 
 def test_a_missing_checkpoint_is_what_the_message_names(folder: Path) -> None:

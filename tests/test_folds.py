@@ -9,8 +9,16 @@ import pytest
 import torch
 from torchvision import models
 
-from model import folds, train
+from model import folds, pets, train
 from tests.test_readme import block
+
+
+def none(features: int) -> train.ImageNetHead:
+    """A head that knows nothing."""
+    classes = list(pets.IMAGENET.values())
+    return train.ImageNetHead(
+        torch.zeros(len(classes), features), torch.zeros(len(classes)), classes
+    )
 
 
 def test_folds_are_runs_of_each_breeds_photos() -> None:
@@ -22,10 +30,10 @@ def test_what_only_the_left_out_photos_show_cannot_be_learned() -> None:
     """Activations that name the photo, not the breed: right answers are but luck."""
     labels = np.repeat(np.arange(37), 5)
     noise = torch.randn(len(labels), 64, generator=torch.Generator().manual_seed(0))
-    row = folds.validate([noise], labels, 0.0, folds.Penalty(0, 1, 1e-3), torch.zeros(37, 64))
+    row = folds.validate([noise], labels, 0.0, folds.Penalty(0, 0, 1, 1e-3), none(64))
     assert row.error > 0.9
     told = torch.nn.functional.one_hot(torch.from_numpy(labels), 37).float()
-    row = folds.validate([told], labels, 0.0, folds.Penalty(0, 1, 1e-3), torch.zeros(37, 37))
+    row = folds.validate([told], labels, 0.0, folds.Penalty(0, 0, 1, 1e-3), none(37))
     assert row.error == 0
     assert 0 < row.confidence <= 1
 
@@ -56,7 +64,8 @@ def test_readme_shows_what_was_measured() -> None:
 
 def test_the_released_penalty_is_among_them() -> None:
     flags = train.parser().parse_args(["--epsilon", "0"])
-    assert folds.Penalty(flags.prior, flags.shrink, flags.head_decay) in folds.GRID
+    chosen = folds.Penalty(flags.prior, flags.others, flags.shrink, flags.head_decay)
+    assert chosen in folds.GRID
     assert flags.image_size == 320
 
 

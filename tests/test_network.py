@@ -12,6 +12,7 @@ from torchvision import models
 
 from model import network
 from model.network import CHECKPOINTS, PAIR, Metadata
+from tests.conftest import tiny_pair
 
 METADATA = Metadata(
     arch="resnet18",
@@ -91,13 +92,33 @@ def test_refuses_bad_files_by_name(checkpoint: Path, kind: str) -> None:
 
 
 def test_the_released_pair_differs_in_epsilon_alone() -> None:
-    """Same network, photos, schedule and seed; ε = 0 and ε = 0.1; no layer left as it came."""
+    """Same network, photos, schedule, seed and trunk; ε = 0 and ε = 0.1; no other layer alike."""
     pair = [network.load(CHECKPOINTS / f"{name}.safetensors") for name in PAIR]
     unsmoothed, smoothed = (metadata for _, metadata in pair)
     assert (unsmoothed.epsilon, smoothed.epsilon) == (0, 0.1)
     assert replace(unsmoothed, epsilon=0.1) == smoothed
     assert unsmoothed.split == "trainval"
-    states = [classifier.state_dict() for classifier, _ in pair]
+    states = [classifier.resnet.state_dict() for classifier, _ in pair]
     for key, tensor in states[0].items():
-        if tensor.is_floating_point():  # trained apart from one start, so everywhere apart
-            assert not torch.equal(tensor, states[1][key]), key
+        if tensor.is_floating_point():  # trained apart from one start, then the trunks averaged
+            shared = key.split(".")[0] in network.TRUNK
+            assert torch.equal(tensor, states[1][key]) == shared, key
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_together_they_say_what_each_says(tmp_path: Path, shared: bool) -> None:
+    tiny_pair(tmp_path, shared=shared)
+    pair = [network.load(tmp_path / f"{name}.safetensors")[0] for name in PAIR]
+    together = network.Together(pair).eval()
+    assert together.shared == shared
+    images = torch.randn(3, 3, 32, 32)
+    expected = [classifier(images) for classifier in pair]
+    runs = []
+    for classifier in pair:
+        classifier.resnet.layer1.register_forward_hook(lambda *_: runs.append(1))
+    for net in (together, network.folded(together)):
+        runs.clear()
+        for part, outputs in zip(net(images), zip(*expected, strict=True), strict=True):
+            torch.testing.assert_close(part, torch.stack(outputs), rtol=1e-3, atol=1e-4)
+        if net is together:
+            assert len(runs) == (1 if shared else 2)

@@ -27,7 +27,7 @@ def test_the_shipped_models_keep_to_the_targets() -> None:
 @pytest.mark.parametrize("name", PAIR)
 def test_the_shipped_models_come_from_the_shipped_checkpoints(name: str) -> None:
     """What they say of themselves is what the checkpoint says, and they name it by its content."""
-    session, metadata = engine.open_model(CHECKPOINTS / f"{name}.onnx")
+    session, metadata, _ = engine.open_model(CHECKPOINTS / f"{name}.onnx")
     checkpoint = CHECKPOINTS / f"{name}.safetensors"
     assert metadata == network.load(checkpoint)[1]
     assert session.get_modelmeta().custom_metadata_map[engine.SOURCE] == integrity.sum_of(
@@ -38,17 +38,26 @@ def test_the_shipped_models_come_from_the_shipped_checkpoints(name: str) -> None
 @pytest.mark.parametrize("name", PAIR)
 def test_most_of_a_shipped_model_is_in_8_bit(name: str) -> None:
     """Nearly all but the last block, which stays in fp32 as a whole."""
-    graph = onnx.load(CHECKPOINTS / f"{name}.onnx").graph
+    graphs = [onnx.load(CHECKPOINTS / f"{part}.onnx").graph for part in ("trunk", name)]
     bits = {onnx.TensorProto.INT8: 8, onnx.TensorProto.FLOAT: 32}
     sizes, last = {8: 0, 32: 0}, {8: 0, 32: 0}
-    for weight in graph.initializer:
+    for weight in (weight for graph in graphs for weight in graph.initializer):
         if weight.data_type in bits:
             counted = last if "layer4.2." in weight.name else sizes
             counted[bits[weight.data_type]] += int(np.prod(weight.dims))
     assert sizes[8] > 0.95 * sum(sizes.values())
     assert last[32] > 0
     assert last[8] == 0
-    assert {node.op_type for node in graph.node}.isdisjoint({"BatchNormalization"})
+    assert "BatchNormalization" not in {node.op_type for graph in graphs for node in graph.node}
+
+
+def test_the_shipped_models_share_their_trunk() -> None:
+    served = engine.EightBit(CHECKPOINTS)
+    assert served.trunk is not None
+    loaded = [network.load(CHECKPOINTS / f"{name}.safetensors")[0] for name in PAIR]
+    assert network.share_trunk(loaded)
+    tails = [classifier.resnet.layer4[0].conv1.weight for classifier in loaded]
+    assert not tails[0].equal(tails[1])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +103,29 @@ def test_logits_follow_from_the_activations(made: Path) -> None:
     head = network.load(made / "smoothed.safetensors")[0].resnet.fc
     expected = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_common_trunk_runs_once_and_changes_no_bit(tiny_pets: Path, shared: bool) -> None:
+    folder = tiny_pets / "checkpoints"
+    tiny_pair(folder, shared=shared)
+    photos = pets.official_split(tiny_pets, "trainval")[:4]
+    whole = []
+    for name in PAIR:
+        path = tiny_pets / f"{name}.onnx"
+        quantize.derive(folder / f"{name}.safetensors", path, photos)
+        whole.append(engine.session_of(path, 1).run(["logits", "features"], {"pixels": PIXELS}))
+    (folder / "trunk.onnx").write_text("of an older pair")
+    quantize.release(folder, photos, [])
+    assert (folder / "trunk.onnx").exists() == shared
+    assert ("trunk.onnx" in integrity.recorded(folder)) == shared
+    served = engine.EightBit(folder)
+    assert (served.trunk is not None) == shared
+    for i, part in enumerate(served(PIXELS)):
+        np.testing.assert_array_equal(part, np.stack([outputs[i] for outputs in whole]))
+    if shared:  # its weights are in no other file
+        sizes = [(folder / f"{name}.onnx").stat().st_size for name in ("trunk", "smoothed")]
+        assert sum(sizes) == pytest.approx((tiny_pets / "smoothed.onnx").stat().st_size, rel=0.01)
 
 
 def test_calibration_photos_are_spread_over_the_breeds() -> None:

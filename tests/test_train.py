@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from torchvision import models
 
 from model import network, pets, train
-from tests.conftest import ROOT
+from model.checkpoint import PAIR
+from tests.conftest import ROOT, tiny_pair
 
 
 @pytest.fixture
@@ -221,14 +222,50 @@ def test_refit_takes_the_body_as_it_is(tiny_pets: Path, init: Path) -> None:
     assert network.load(second)[1].image_size == 48
 
 
+def test_merged_both_ways_two_networks_share_the_mean_of_their_trunks(
+    tiny_pets: Path, init: Path
+) -> None:
+    """--trunk averages all but the last stage; the last stage stays, the head is fitted anew."""
+    paths = [tiny_pets / f"{name}.safetensors" for name in PAIR]
+    tiny_pair(tiny_pets)
+    merged = []
+    for path, other, epsilon in zip(paths, reversed(paths), ("0", "0.1"), strict=True):
+        out = path.with_name(f"merged-{path.name}")
+        flags = command(tiny_pets, init, out, "--body", str(path), "--trunk", str(other))
+        flags[flags.index("--epsilon") + 1] = epsilon
+        subprocess.run(flags, cwd=ROOT, check=True, timeout=300)
+        merged.append(network.load(out)[0])
+    assert network.share_trunk(merged)
+    before = [network.load(path)[0].resnet.state_dict() for path in paths]
+    for own, classifier in zip(before, merged, strict=True):
+        for key, tensor in classifier.resnet.state_dict().items():
+            mean = (before[0][key] + before[1][key]) / 2
+            expected = mean if key.split(".")[0] in network.TRUNK else own[key]
+            same = torch.allclose(tensor.float(), expected.float(), rtol=1e-3, atol=1e-5)
+            assert same == (not key.startswith("fc.")), key
+
+
 def test_templates_are_imagenets_rows(init: Path) -> None:
-    """Beagle is ImageNet's class 162; Ragdoll is none of its classes."""
-    templates = train.imagenet_templates("resnet18", init)
+    """Beagle is ImageNet's class 162. Ragdoll is none: taken for two classes, it gets a mixture."""
+    known = train.imagenet_head("resnet18", init)
     rows = torch.load(init, weights_only=True)["fc.weight"]
-    beagle = templates[pets.BREEDS.index("Beagle")]
-    torch.testing.assert_close(beagle, rows[162] - rows.mean(0))
-    assert not templates[pets.BREEDS.index("Ragdoll")].any()
+    torch.testing.assert_close(known.weight, rows)
+    beagle, ragdoll = (pets.BREEDS.index(breed) for breed in ("Beagle", "Ragdoll"))
+    # Activations by which ImageNet's head says class 3 three times of four, and else class 5.
+    wanted = torch.full((4, len(rows)), -30.0)
+    wanted[[0, 1, 2, 3], [3, 3, 3, 5]] = 30
+    told = known._replace(weight=torch.eye(len(rows)), bias=torch.zeros(len(rows)))
+    labels = torch.full((4,), ragdoll)
+    templates = train.imagenet_templates(told, wanted, labels, prior=0.5, others=0.8)
+    mean = 1 / len(rows)
+    expected = torch.full((len(rows),), -0.8 * mean)
+    expected[[3, 5]] += torch.tensor([0.6, 0.2])
+    torch.testing.assert_close(templates[ragdoll], expected)
+    assert templates[beagle, 162] == pytest.approx(0.5 * (1 - mean))
+    unseen = pets.BREEDS.index("Birman")
+    assert not templates[unseen].any()
     assert set(pets.IMAGENET) <= set(pets.BREEDS)
+    assert not {"Ragdoll", "Birman"} & set(pets.IMAGENET)
 
 
 def test_holdout_is_a_fifth(pets_root: Path) -> None:

@@ -86,6 +86,11 @@ CLASSIFY = {
         "全部放在真实品种上（ε = {first:g}），或者把其中 ε = {second:g} 的份额均分给全部 "
         "{breeds} 个品种。"
     ),
+    "All but the last stage of the network was then replaced by the mean of both trainings, so "
+    "that it runs once for both. The last stage and the head are each classifier's own.": (
+        "训练之后，除最后一个阶段以外的各层都换成了两次训练的平均值，因此只需为两者计算一次；"
+        "最后一个阶段和分类头仍是各自的。"
+    ),
     "Upload, paste or take a photo: both answers appear here.": (
         "上传、粘贴或拍一张照片，两个回答就会出现在这里。"
     ),

@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from model import samples
 from model.calibration import softmax
 from model.calibrators import CURES, NONE, Cures
-from model.checkpoint import PAIR
+from model.checkpoint import MEAN, PAIR
 from model.classifier import Pair, Prediction, open_photo
 from model.evaluate import Evaluation
 from model.pets import BREEDS
@@ -196,6 +196,15 @@ def build(pair: Pair, evaluation: Evaluation | None, cures: Cures | None) -> Pho
                 ),
                 elem_classes="hint",
             )
+            if all(metadata.trunk == MEAN for metadata in pair.metadata):
+                gr.Markdown(
+                    fixed(
+                        "All but the last stage of the network was then replaced by the mean of "
+                        "both trainings, so that it runs once for both. The last stage and the "
+                        "head are each classifier's own."
+                    ),
+                    elem_classes="hint",
+                )
 
     def redraw(
         prediction: Prediction | None, cure: str, shown: str, axis: str, language: str
