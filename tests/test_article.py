@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fastai.learner import Learner
 from torchvision import models
 
 from model import article, train
@@ -30,10 +32,19 @@ def test_recipe_from_flags_to_table(
     assert found["photos"] == 29  # a fifth of 148
     assert 0 <= found["low"] <= found["error"] <= found["high"] <= 1
     shown = capsys.readouterr().out
-    assert "| resnet34 | ImageNet (the article) | 0.1 | 7.5% |  |" in shown
-    assert f"| resnet18 | init.pth | 0.1 | {found['error']:.1%} (" in shown
+    frozen = "head, batch norm"
+    assert f"| resnet34 | ImageNet (the article) | {frozen} | 0.1 | 7.5% |  |" in shown
+    assert f"| resnet18 | init.pth | {frozen} | 0.1 | {found['error']:.1%} (" in shown
     train.main()
     assert len(json.loads(results.read_text())) == 1  # the same setting replaces its row
+    unfrozen: list[int] = []
+    tuned = Learner.unfreeze
+    monkeypatch.setattr(Learner, "unfreeze", lambda self: (unfrozen.append(1), tuned(self)))
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--unfreeze"])
+    train.main()
+    assert unfrozen
+    learned = [row["learned"] for row in json.loads(results.read_text())]
+    assert learned == [article.WHOLE, article.FROZEN]  # another setting, another row
 
 
 def test_every_photo_of_both_splits_is_used_once(tiny_pets: Path) -> None:
