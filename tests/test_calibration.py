@@ -69,15 +69,19 @@ def stand_in(unsmoothed: np.ndarray, smoothed: np.ndarray, labels: np.ndarray) -
 
 
 def for_torchmetrics(probabilities: np.ndarray) -> torch.Tensor:
-    """Below 1, which torchmetrics, whose bins are [a, b), would put into a bin of its own."""
+    """Below 1, which torchmetrics, whose bins are [a, b), would put into a bin of its own.
+
+    In fp64: its sums over all photos in fp32 may be off by more than a test's bound.
+    """
     below_one = np.nextafter(np.float32(1), np.float32(0))
-    return torch.from_numpy(np.minimum(probabilities.astype(np.float32), below_one))
+    return torch.from_numpy(np.minimum(probabilities.astype(np.float64), float(below_one)))
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15, 50])
 def test_ece_and_maximum_equal_torchmetrics(
-    probabilities: np.ndarray, evaluation: Evaluation, bins: int
+    probabilities: np.ndarray, evaluation: Evaluation, bins: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # torchmetrics rounds to fp32
     tensors = for_torchmetrics(probabilities), torch.from_numpy(evaluation.labels)
     classes = probabilities.shape[1]
     theirs = multiclass_calibration_error(*tensors, classes, n_bins=bins, norm="l1")
