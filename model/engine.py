@@ -16,7 +16,7 @@ import platform
 from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,10 @@ from model import integrity
 from model.checkpoint import PAIR, Metadata
 from model.pets import BREEDS, normalised
 
-if TYPE_CHECKING:
-    pass
-
 DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}  # as Linux calls them
 # Under these an 8-bit model says what it was derived from, and which trunk it goes on from.
 SOURCE, TRUNK = "checkpoint_sha256", "trunk_sha256"
+TRUNK_FILE = "trunk.onnx"
 REMEDY = "Make it with `python -m model.quantize`."
 
 log = logging.getLogger(__name__)
@@ -94,7 +92,7 @@ class EightBit:
         self.sessions = [session for session, *_ in opened]
         self.metadata = tuple(metadata for _, metadata, _ in opened)
         trunks = {trunk for *_, trunk in opened}
-        self.trunk = None if trunks == {None} else open_trunk(folder / "trunk.onnx", trunks)
+        self.trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
         self.pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="8-bit")
         self.at_once = cores() + 1  # the last is decoded while those before it are classified
 

@@ -30,7 +30,6 @@ from model.checkpoint import CHECKPOINTS, PAIR, Metadata
 CALIBRATION_PHOTOS = 32
 # Where 8 bits begin, in torchvision's names; the later place where the first misses a target.
 STARTS = ("layer1.1.", "layer2.")
-TRUNK = "trunk.onnx"
 BATCH = 8
 
 Pixels = NDArray[np.uint8]  # (B, size, size, 3)
@@ -213,11 +212,11 @@ def share(folder: Path) -> bool:
             split(folder / f"{name}.onnx", trunk, tail)
         if len({trunk.read_bytes() for trunk in trunks}) > 1:
             return False
-        trunks[0].replace(folder / TRUNK)
+        trunks[0].replace(folder / engine.TRUNK_FILE)
         for tail in tails:
             model, whole = onnx.load(tail), onnx.load(folder / tail.name)
             origin = {each.key: each.value for each in whole.metadata_props}
-            origin[engine.TRUNK] = integrity.sum_of(folder / TRUNK)
+            origin[engine.TRUNK] = integrity.sum_of(folder / engine.TRUNK_FILE)
             onnx.helper.set_model_props(model, origin)
             onnx.save(model, folder / tail.name)
     return True
@@ -355,12 +354,14 @@ def release(folder: Path, chosen: list[pets.Photo], test: list[pets.Photo]) -> N
                 )
             (Path(workshop) / "serving.json").write_text(json.dumps(measured, indent=2) + "\n")
         if share(Path(workshop)):
-            print(f"Both go on from {TRUNK}.")
+            print(f"Both go on from {engine.TRUNK_FILE}.")
         else:
-            (folder / TRUNK).unlink(missing_ok=True)
+            (folder / engine.TRUNK_FILE).unlink(missing_ok=True)
         for made in Path(workshop).iterdir():
             made.replace(folder / made.name)
-    integrity.record(*(folder / name for name in (TRUNK, *(f"{name}.onnx" for name in PAIR))))
+    integrity.record(
+        *(folder / name for name in (engine.TRUNK_FILE, *(f"{name}.onnx" for name in PAIR)))
+    )
 
 
 if __name__ == "__main__":
