@@ -117,6 +117,7 @@ def ready(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
     """The page with its bounded queue, and its uploads deleted in time; to be served once."""
     gate.keep_uploads_apart()
     page = build(load_pair).queue(max_size=MOST_WAITING)
+    page.state_session_capacity = kept.SESSIONS  # also where it is mounted, not launched
     kept.Uploads(page).watch()
     return page
 

@@ -552,7 +552,7 @@
     <section class="panel lead">
       <h3>How far should the true class lead?</h3>
       <p class="how">Loss against the lead of the true-class logit over equal others;
-        <span class="unsmoothed">one-hot</span> and <span class="smoothed">smoothed</span>. The dots are your logits.</p>
+        <span class="unsmoothed">one-hot</span> and <span class="smoothed">smoothed</span>. The dots are your logits: where the others differ, their log-mean-exp stands for them, which leaves the true class its probability.</p>
       <div class="chart" data-chart="lead"></div>
       <p data-text="lead"></p>
       <p data-text="optimum"></p>
@@ -605,7 +605,8 @@
       "损失随真实类别 logit 的领先量而变（其余 logits 相等）；",
     "and": "与",
     "smoothed": "平滑",
-    ". The dots are your logits.": "。圆点是您的 logits。",
+    ". The dots are your logits: where the others differ, their log-mean-exp stands for them, which leaves the true class its probability.":
+      "。圆点是您的 logits：其余 logits 不相等时，用它们的 log-mean-exp 代表，真实类别的概率不变。",
     "Let it train": "开始训练",
     "Train again": "再训练一次",
     "Go on": "继续",
@@ -659,7 +660,7 @@
       "类别 {i} 上是 {gradient}，所以下降把它压低：它太自信了。下降使每个 logit 逆着箭头移动；所有箭头之和为 0。",
     "Here the lead is {lead} and the losses are {one} and {two}.": "这里的领先量是 {lead}，损失是 {one} 和 {two}。",
     " The smoothed dot floats {price} above its curve: smoothing also charges for unequal wrong classes.":
-      "平滑的圆点浮在曲线之上 {price}：错误类别之间不相等，平滑也要收费。",
+      "平滑的圆点浮在曲线之上 {price}：错误类别的 logits 不相等，平滑损失也会增加。",
     "One-hot targets have no best lead: each further step lowers the loss, down to 0 at an infinite lead and confidence 1.":
       "one-hot 目标没有最佳领先量：每多领先一点，损失就更低，直到领先无穷大、置信度为 1 时降到 0。",
     "One-hot: every further lead lowers the loss, the minimum is at infinity. Smoothed: it is at log((1−ε+ε/N)/(ε/N)) = {lead}, where the confidence is 1−ε+ε/N = {confidence}. ":

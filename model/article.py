@@ -119,15 +119,9 @@ def table(results: list[dict[str, Any]]) -> report.Table:
         + [report.Cell(f"{REPORTED:.1%}"), report.Cell("")]
     )
     for r in results:
+        setting = [r["arch"], r["init"], r["learned"], f"{r['epsilon']:g}"]
         error = f"{r['error']:.1%} ({r['low']:.1%} to {r['high']:.1%})"
-        texts = (
-            r["arch"],
-            r["init"],
-            r["learned"],
-            f"{r['epsilon']:g}",
-            error,
-            f"{r['minutes']:.0f}",
-        )
+        texts = [*setting, error, f"{r['minutes']:.0f}"]
         lines.rows.append([report.Cell(text) for text in texts])
     return lines
 

@@ -23,7 +23,7 @@ Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distributi
 
 
 class Interval(NamedTuple):
-    """A score with its 95 % bootstrap interval."""
+    """A score with its 95 % interval: the bootstrap's, or of a share Wilson's."""
 
     value: float
     low: float
@@ -294,6 +294,23 @@ def interval(value: float, resampled_values: Floats) -> Interval:
     if resampled_values.min() >= 0:
         low = max(low, 0)
     return Interval(float(value), float(low), float(high))
+
+
+def ece_by_chance(confidence: Floats, repeats: int = 200, seed: int = BOOTSTRAP_SEED) -> float:
+    """The mean ECE of a classifier that is right exactly as often as it says.
+
+    It is above 0: in each bin the share right misses the mean confidence by chance. Right and wrong
+    are drawn from the confidences, ``repeats`` times (consistency resampling: Bröcker & Smith 2007;
+    for ECE: Vaicenavicius et al. 2019, arXiv 1902.06977).
+
+    Args:
+        confidence: ``(n,)``, of n photos.
+        repeats: how often.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    right = (rng.random((repeats, len(confidence))) < confidence).astype(np.float64)
+    return float(OF_TOP1["ece"](np.broadcast_to(confidence, right.shape), right).mean())
 
 
 def wilson(right: Floats | float, photos: Floats | Ints | float) -> tuple[Floats, Floats]:

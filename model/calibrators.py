@@ -224,7 +224,7 @@ def fit_normalisation(logits: Floats, labels: Ints) -> Normalisation:
     return candidates[int(np.argmin(areas))]
 
 
-def kept(method: Method) -> Method:
+def cached(method: Method) -> Method:
     """Compute a method's answer once per instance and arguments, also under many threads."""
 
     @wraps(method)
@@ -319,7 +319,7 @@ class Cures:
                 f"{len(labels)} photos cannot be halved by class: give at least two of some class."
             )
 
-    @kept
+    @cached
     def fitted(self, cure: str, classifier: int, half: int | None = None) -> Calibrator:
         """A calibrator of one classifier, fitted on half 0 or 1, or on the whole test split.
 
@@ -331,7 +331,7 @@ class Cures:
         photos = slice(None) if half is None else self.halves[half]
         return FIT[cure](self.logits[classifier, photos], self.labels[photos])
 
-    @kept
+    @cached
     def crossed(self, cure: str) -> Floats:
         """Test probabilities ``(2, n, N)``, each photo's from the fit on the half it is not in."""
         probabilities = np.empty_like(self.logits)
@@ -342,7 +342,7 @@ class Cures:
                 probabilities[classifier, photos] = calibrator.apply(logits[photos])
         return probabilities
 
-    @kept
+    @cached
     def top1(self, cure: str) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
         """Of each classifier, ``crossed`` confidence ``(n,)`` and whether right ``(n,)``."""
         first, second = (top1(probabilities, self.labels) for probabilities in self.crossed(cure))
@@ -374,13 +374,13 @@ class Cures:
         )
         return first, second
 
-    @kept
+    @cached
     def normalisation(self, classifier: int, half: int) -> Normalisation:
         """Logit normalisation with the p fitted on half 0 or 1."""
         photos = self.halves[half]
         return fit_normalisation(self.logits[classifier, photos], self.labels[photos])
 
-    @kept
+    @cached
     def normalised_scores(self, classifier: int) -> Floats:
         """Scores to decline by ``(n,)``, each photo's with the p fitted on the other half.
 

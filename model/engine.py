@@ -90,6 +90,7 @@ class EightBit:
         """
         opened = [open_model(folder / f"{name}.onnx") for name in PAIR]
         self.sessions = [session for session, *_ in opened]
+        self.inputs = [session.get_inputs()[0].name for session in self.sessions]
         self.metadata = tuple(metadata for _, metadata, _ in opened)
         trunks = {trunk for *_, trunk in opened}
         self.trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
@@ -100,8 +101,8 @@ class EightBit:
         """See ``Engine``."""
         x = pixels if self.trunk is None else self.trunk.run(None, {"pixels": pixels})[0]
         runs = [
-            self.pool.submit(session.run, ["logits", "features"], {session.get_inputs()[0].name: x})
-            for session in self.sessions
+            self.pool.submit(session.run, ["logits", "features"], {name: x})
+            for session, name in zip(self.sessions, self.inputs, strict=True)
         ]
         logits, features = zip(*(run.result() for run in runs), strict=True)
         return np.stack(logits), np.stack(features)
@@ -155,7 +156,11 @@ def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
     if not fits:
         raise ValueError(f"{path} is not an 8-bit model of our 37 breeds. {REMEDY}")
-    if strings.get(SOURCE) != integrity.sum_of(checkpoint):
+    try:
+        fits = strings.get(SOURCE) == integrity.sum_of(checkpoint)
+    except OSError as problem:
+        raise ValueError(f"{checkpoint} cannot be read: {problem.strerror}.") from problem
+    if not fits:
         raise ValueError(
             f"The 8-bit model {path} is outdated: it was derived from another checkpoint than "
             f"{checkpoint.name} beside it. {REMEDY}"

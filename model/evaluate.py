@@ -3,7 +3,8 @@
 Writes, beside the checkpoints, what everything after training is computed from:
 `evaluation.npz` (logits and penultimate activations of all 3,669 test photos) and `metrics.json`
 (scores with 95 % bootstrap intervals).
-They speak of what is served: the 8-bit models of `python -m model.quantize`.
+They speak of what is served, the 8-bit models of `python -m model.quantize`, unless `--fp32` is
+given.
 """
 
 from __future__ import annotations
@@ -218,18 +219,18 @@ def main() -> None:
     add("--fp32", action="store_true", help="the checkpoints in PyTorch, not the 8-bit models")
     add("--metrics-only", action="store_true", help="only recompute metrics.json from the .npz")
     args = parser.parse_args()
-    if args.metrics_only:
-        evaluation = load(args.checkpoints / "evaluation.npz")
-    else:
-        photos = pets.official_split(pets.find_root(args.data), "test")
-        if not args.fp32 and not engine.has_dot_products():
-            parser.exit(1, "This CPU has no 8-bit dot products: use another one, or --fp32.\n")
-        exact = partial(engine.Float, bf16=False)
-        try:
+    if not (args.metrics_only or args.fp32 or engine.has_dot_products()):
+        parser.exit(1, "This CPU has no 8-bit dot products: use another one, or --fp32.\n")
+    try:
+        if args.metrics_only:
+            evaluation = load(args.checkpoints / "evaluation.npz")
+        else:
+            photos = pets.official_split(pets.find_root(args.data), "test")
+            exact = partial(engine.Float, bf16=False)
             evaluation = evaluate(args.checkpoints, photos, exact if args.fp32 else engine.EightBit)
-        except ValueError as problem:
-            parser.exit(1, f"{problem}\n")
-        save(args.checkpoints / "evaluation.npz", evaluation)
+            save(args.checkpoints / "evaluation.npz", evaluation)
+    except (OSError, ValueError) as problem:
+        parser.exit(1, f"{problem}\n")
     scores = metrics(evaluation)
     (args.checkpoints / "metrics.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(table(scores))

@@ -127,9 +127,9 @@ class Draw(NamedTuple):
 def draw(labels: Ints, settings: Settings) -> Draw:
     """Choose photos, move labels and cut the validation slice, from the seed alone.
 
-    Each has a stream of its own, and more noise or more photos only ever add to less: what one
-    slider draws does not change with another. The validation slice comes from the training
-    photos, so its labels are as noisy as theirs.
+    Each has a stream of its own: more photos add to those chosen before, and more noise to the
+    labels moved before. The validation slice comes from the training photos, so its labels are as
+    noisy as theirs.
     """
     seed = settings.seed
     chosen = np.zeros(len(labels), dtype=bool)
@@ -188,6 +188,7 @@ class Step(NamedTuple):
     number: int
     loss: float  # what is minimised: mean loss over the photos plus weight decay
     head: Head
+    kept: int  # the number of the step that this head is of: early stopping goes back
     ended: str  # "", or why this is the last step: "steps", "converged", "stopped early"
 
 
@@ -270,9 +271,9 @@ def training(bench: Bench, drawn: Draw, settings: Settings) -> Iterator[Step]:
                 best, best_nll, best_step = now, nll, number
             elif number - best_step >= PATIENCE:
                 ended = "stopped early"
-            if ended:  # the validation slice chooses, also where the steps ran out
-                now = best
-        yield Step(number, value, now, ended)
+        # The validation slice chooses, also where the steps ran out.
+        now, at = (best, best_step) if len(watched) and ended else (now, number)
+        yield Step(number, value, now, at, ended)
         if ended:
             return
 
@@ -323,6 +324,7 @@ class Result:
     train: Measured  # against the labels it was given, noise included
     test: Measured
     steps: int  # taken
+    kept: int  # the step whose head this is
     ended: str
     watched: int  # photos in the validation slice
 
@@ -360,7 +362,7 @@ def run(bench: Bench, settings: Settings) -> Iterator[Progress | None]:
             float(loss_func(torch.from_numpy(values), target))
             for values, target in zip(logits, targets, strict=True)
         )
-        curve = (*curve, Point(step.number, train, test))
+        curve = tuple(sorted({*curve, Point(step.kept, train, test)}))
         result = None
         if step.ended:
             result = Result(
@@ -369,6 +371,7 @@ def run(bench: Bench, settings: Settings) -> Iterator[Progress | None]:
                 measure(logits[0], given),
                 measure(logits[1], bench.test_labels),
                 step.number,
+                step.kept,
                 step.ended,
                 len(drawn.validation),
             )
@@ -454,7 +457,7 @@ def sweep_table(swept: Sweep) -> report.Table:
 
 
 def sweep_sentence(swept: Sweep, say: Say = english) -> str:
-    """Which ε is best for what, and whether that is more than the seeds' spread."""
+    """Which ε is best for what, and whether by more than the difference varies between seeds."""
     parts = []
     for score, name in zip(SWEPT, ("the error", "NLL", "ECE"), strict=True):
 
@@ -465,9 +468,9 @@ def sweep_sentence(swept: Sweep, say: Say = english) -> str:
         best = swept.best(score)
         rise, sd = swept.rise(score, best or 1)  # ε = 0 itself is compared with the next
         spread = say(
-            "more than the seeds' spread of {spread}"
+            "more than the {spread} by which this difference varies between seeds"
             if abs(rise) > sd
-            else "no more than the seeds' spread of {spread}",
+            else "no more than the {spread} by which this difference varies between seeds",
             spread=size(sd),
         )
         against = say(
@@ -624,7 +627,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 2:
         parser.error("--seeds must be at least 2: one seed has no spread.")
-    evaluation = load(args.checkpoints / "evaluation.npz")
+    try:
+        evaluation = load(args.checkpoints / "evaluation.npz")
+    except ValueError as problem:
+        parser.exit(1, f"{problem}\n")
     penultimate = evaluation.penultimate[PAIR.index(args.backbone)]
     for _, swept in sweep(penultimate, evaluation.labels, Settings(), seeds=args.seeds):
         if swept is not None:

@@ -6,6 +6,8 @@ the age of an upload by a clock that may be set back.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import threading
 import time
@@ -23,6 +25,8 @@ UNCLAIMED = 4000  # sessions that asked and may not have fetched the answer yet
 
 SECONDS_KEPT = 45 * 60  # an upload; looked for every five minutes
 SECONDS_BETWEEN = 5 * 60
+
+log = logging.getLogger(__name__)
 
 
 def forget_sessions(page: gr.Blocks, finished: str | None = None) -> None:
@@ -72,14 +76,24 @@ class Uploads:
         for file in self.files():
             try:
                 written = os.lstat(file).st_ctime_ns
-            except OSError:  # deleted already
-                continue
-            before, since = self.seen.get(file, (written, now))
-            seen[file] = (written, since if before == written else now)
-            if now - seen[file][1] > seconds:
-                Path(file).unlink(missing_ok=True)
-                del seen[file]
+                before, since = self.seen.get(file, (written, now))
+                seen[file] = (written, since if before == written else now)
+                if now - seen[file][1] > seconds:
+                    Path(file).unlink()
+                    self.forget(file)
+                    del seen[file]
+            except FileNotFoundError:  # deleted already
+                self.forget(file)
+            except OSError as problem:  # it is tried again
+                log.warning("An upload could not be deleted: %s", problem.strerror)
         self.seen = seen
+
+    def forget(self, file: str) -> None:
+        """Drop the name of a deleted file, which Gradio would keep, and its folder."""
+        for files in self.page.temp_file_sets:
+            files.discard(file)
+        with contextlib.suppress(OSError):  # gone, or another file is in it
+            Path(file).parent.rmdir()
 
     def files(self) -> Iterable[str]:
         """Those that Gradio would delete."""

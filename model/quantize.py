@@ -205,7 +205,8 @@ def share(folder: Path) -> bool:
     """
     import onnx
 
-    with tempfile.TemporaryDirectory() as place:
+    # Beside them: a file cannot be moved here from another file system.
+    with tempfile.TemporaryDirectory(dir=folder) as place:
         trunks = [Path(place) / f"{name}.trunk.onnx" for name in PAIR]
         tails = [Path(place) / f"{name}.onnx" for name in PAIR]
         for name, trunk, tail in zip(PAIR, trunks, tails, strict=True):
@@ -312,7 +313,7 @@ def main() -> None:
         chosen = spread_over_breeds(pets.official_split(root, "trainval"), args.photos)
         test = [] if args.unverified else pets.official_split(root, "test")
         release(args.checkpoints, chosen, test)
-    except ValueError as problem:
+    except (OSError, ValueError) as problem:
         parser.exit(1, f"{problem}\n")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from model import calibration
 from model.calibration import Bins, Floats, Interval, Ints, wilson
-from model.calibrators import CURES, ISOTONIC, NONE, PLATT, TEMPERATURE, Cures, Temperature, kept
+from model.calibrators import CURES, ISOTONIC, NONE, PLATT, TEMPERATURE, Cures, Temperature, cached
 from model.evaluate import CHECKPOINTS, PAIR, Evaluation, load
 from model.pets import HALVES_SEED
 from model.words import Say, english
@@ -68,7 +68,7 @@ class Cured:
     scores: dict[str, Interval]
     nll_change: Interval  # against no cure, on the same resamples
     nll_halves: tuple[float, float]  # reported on the second half, on the first
-    temperatures: tuple[float, ...]  # fitted on the first half, on the second; () for other cures
+    temperatures: tuple[float, ...]  # fitted on the first half, on the second; () without any
     changed: tuple[int, int, int]  # answers that became right, became wrong, stayed wrong
     ruled_out: int  # photos whose true class got probability 0
 
@@ -125,11 +125,11 @@ class Lab:
         self.n = len(evaluation.labels)
         self.cures = cures or Cures(evaluation.logits, evaluation.labels)
 
-    @kept
+    @cached
     def drawn(self) -> Ints:
         return calibration.draws(self.n)
 
-    @kept
+    @cached
     def resampled(self) -> tuple[dict[str, Floats], dict[str, Floats]]:
         """Of each classifier, every score of every bootstrap resample."""
         first, second = (
@@ -138,7 +138,7 @@ class Lab:
         )
         return first, second
 
-    @kept
+    @cached
     def scores(self) -> dict[str, tuple[Interval, Interval, Interval]]:
         """Each score of both classifiers, and their difference, smoothed − unsmoothed."""
         result = {}
@@ -155,7 +155,7 @@ class Lab:
             )
         return result
 
-    @kept
+    @cached
     def cured(self, cure: str) -> tuple[Cured, Cured]:
         """What a cure does to each classifier."""
         first, second = (self._cured(cure, classifier) for classifier in (0, 1))
@@ -195,7 +195,16 @@ class Lab:
         """The cure of least NLL on photos it was not fitted on; the first in ``CURES`` on a tie."""
         return min(CURES, key=lambda cure: self.cured(cure)[classifier].scores["nll"].value)
 
-    @kept
+    @cached
+    def ece_by_chance(self, cure: str) -> tuple[float, float]:
+        """What ECE each classifier would have after a cure if it were right as often as it says."""
+        first, second = (
+            calibration.ece_by_chance(probabilities.max(axis=-1))
+            for probabilities in self.cures.crossed(cure)
+        )
+        return first, second
+
+    @cached
     def ranking(self, classifier: int, by: str) -> Ranking:
         """Photos ranked by softmax confidence or by normalised logits."""
         score, right = self.cures.top1(NONE)[classifier]
@@ -210,7 +219,7 @@ class Lab:
         )
         return Ranking(risk, calibration.interval(float(risk.mean()), areas), areas)
 
-    @kept
+    @cached
     def remedy_change(self, classifier: int) -> Interval:
         """AURC by normalised logits less AURC by confidence, on the same resamples."""
         by, before = self.ranking(classifier, NORMALISED), self.ranking(classifier, CONFIDENCE)
@@ -344,6 +353,13 @@ def on_cures(lab: Lab) -> str:
             f"photos of the unsmoothed and {ruled_out[1]} of the smoothed classifier; NLL charges "
             "36 nats for each."
         )
+    eces = [lab.cured(TEMPERATURE)[k].scores["ece"].value for k in (0, 1)]
+    chance = lab.ece_by_chance(TEMPERATURE)
+    sentences.append(
+        f"After a temperature ECE is {eces[0]:.3f} and {eces[1]:.3f}; if both were right exactly "
+        f"as often as they say, it would be {chance[0]:.3f} and {chance[1]:.3f} on as many photos, "
+        "by chance alone."
+    )
     return " ".join(sentences)
 
 

@@ -133,6 +133,7 @@ def read(path: Path = ROWS) -> list[Row]:
 def append(path: Path, row: Row) -> None:
     """Add a row; in one write, so that two commands may work on the same file."""
     values = [f"{value:.6g}" for value in asdict(row).values()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         header = "" if file.tell() else ",".join(asdict(row)) + "\n"
         file.write(header + ",".join(values) + "\n")
@@ -327,16 +328,16 @@ def main() -> None:
     )
     add("--table-only", action="store_true", help="train nothing, print what was measured")
     args = parser.parse_args()
-    for seed in args.seeds:
-        for epsilon in EPSILONS:
-            done = {(row.epsilon, row.seed) for row in read(args.rows)}
-            if not args.table_only and (epsilon, seed) not in done:
-                row = run(epsilon, seed, args)
-                append(args.rows, row)
-                print(row, flush=True)
     try:
+        for seed in args.seeds:
+            for epsilon in EPSILONS:
+                done = {(row.epsilon, row.seed) for row in read(args.rows)}
+                if not args.table_only and (epsilon, seed) not in done:
+                    row = run(epsilon, seed, args)
+                    append(args.rows, row)
+                    print(row, flush=True)
         measured = load(args.rows)
-    except ValueError as problem:
+    except (OSError, ValueError) as problem:
         raise SystemExit(str(problem)) from None
     print(words(measured))
 

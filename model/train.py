@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import os
 import pickle
 import random
@@ -567,27 +568,49 @@ def refit(photos: list[pets.Photo], args: argparse.Namespace) -> network.Classif
             f"{args.body} is a {metadata.arch} trained at ε = {metadata.epsilon:g}: give the same "
             "--arch and --epsilon."
         )
+    if metadata.split != split_of(args):
+        raise ValueError(
+            f"{args.body} was trained on {metadata.split}: give --holdout if and only if it was "
+            "given then."
+        )
+    if args.prior and metadata.init != init_of(args):
+        print(
+            f"{args.body} started from {metadata.init}; its head is pulled towards that of "
+            f"{init_of(args)}."
+        )
     if args.trunk is not None:
         other, foreign = network.load(args.trunk)
         if foreign.arch != args.arch:
             raise ValueError(f"{args.trunk} is a {foreign.arch}: --trunk needs a {args.arch}.")
         merge_trunk(classifier, other)
     finish(classifier, photos, args)
-    save(classifier, metadata.epochs, args)
+    trunk = MEAN if args.trunk else OWN
+    now = dataclasses.replace(metadata, image_size=args.image_size, trunk=trunk)
+    network.save(args.out, classifier.resnet.state_dict(), now)
     return classifier
 
 
-def save(classifier: network.Classifier, epochs: str, args: argparse.Namespace) -> None:
-    """Write the checkpoint ``args.out``."""
+def init_of(args: argparse.Namespace) -> str:
+    """What the network starts from, in words."""
+    return args.init_name or (args.init.name if args.init else "torchvision ImageNet weights")
+
+
+def split_of(args: argparse.Namespace) -> str:
+    """The photos that are learned from, in words."""
+    return "trainval without a fifth" if args.holdout else "trainval"
+
+
+def save(classifier: network.Classifier, args: argparse.Namespace) -> None:
+    """Write the checkpoint ``args.out`` of a classifier that was trained."""
     metadata = network.Metadata(
         arch=args.arch,
         epsilon=args.epsilon,
-        init=args.init_name or (args.init.name if args.init else "torchvision ImageNet weights"),
-        split="trainval without a fifth" if args.holdout else "trainval",
-        epochs=epochs,
+        init=init_of(args),
+        split=split_of(args),
+        epochs=f"{args.head_epochs} + {args.epochs}",
         image_size=args.image_size,
         seed=args.seed,
-        trunk=MEAN if args.trunk else OWN,
+        trunk=OWN,
     )
     network.save(args.out, classifier.resnet.state_dict(), metadata)
 
@@ -635,7 +658,7 @@ def train(args: argparse.Namespace) -> network.Classifier:
         average(body_of(classifier), initial, args.share)
     if args.refit:
         finish(classifier, learned, args)
-    save(classifier, f"{args.head_epochs} + {args.epochs}", args)
+    save(classifier, args)
     run.close()
     return classifier
 
@@ -660,8 +683,9 @@ def main() -> None:
             out = held_out(photos)
             report(classifier, [p for p, is_out in zip(photos, out, strict=True) if is_out], args)
     except (OSError, ValueError, SafetensorError) as problem:
+        reason = str(problem).rstrip(".")
         raise SystemExit(
-            f"Training stopped: {problem}. Mend that and give the same command again: it goes on "
+            f"Training stopped: {reason}. Mend that and give the same command again: it goes on "
             "from the last finished epoch, if there was one."
         ) from problem
 

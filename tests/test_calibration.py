@@ -691,3 +691,12 @@ def test_serving_needs_no_scikit_learn_and_no_matplotlib() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_ece_by_chance_is_the_mean_deviation_of_a_share() -> None:
+    """In one bin it is that of a binomial share, √(2 p (1 − p) / (π n)) for many photos."""
+    p, n = 0.8, 2000
+    expected = np.sqrt(2 * p * (1 - p) / (np.pi * n))
+    measured = calibration.ece_by_chance(np.full(n, p), repeats=2000)
+    assert measured == pytest.approx(expected, rel=0.05)
+    assert calibration.ece_by_chance(np.ones(50)) == 0

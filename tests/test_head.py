@@ -231,6 +231,8 @@ def test_early_stopping_stops_and_keeps_the_best(bench: Bench) -> None:
     values = [nll(step) for step in steps]
     assert values[-1] == min(values)
     assert values[:-1].index(min(values)) == len(steps) - 1 - head.PATIENCE
+    assert [step.kept for step in steps[:-1]] == [step.number for step in steps[:-1]]
+    assert steps[-1].kept == len(steps) - head.PATIENCE
     without = finish(bench, replace(settings, early_stopping=False))
     assert finish(bench, settings).test.scores["nll"] < without.test.scores["nll"]
     assert without.ended != "stopped early"
@@ -247,6 +249,21 @@ def test_the_curve_ends_at_the_result(bench: Bench) -> None:
     assert curve[-1].test == pytest.approx(result.test.scores["nll"], rel=1e-5)
     assert curve[-1].train == pytest.approx(result.train.scores["nll"], rel=1e-4)
     assert curve[0].train > curve[-1].train
+
+
+@pytest.mark.parametrize("steps", [200, 12])  # stopped early, and out of steps
+def test_the_curve_shows_the_step_that_is_kept(bench: Bench, steps: int) -> None:
+    """Not as if the best head were that of the last step."""
+    settings = Settings(epsilon=0.0, early_stopping=True, noise=0.5, weight_decay=0.0, steps=steps)
+    last = list(head.run(bench, settings))[-1]
+    assert last is not None
+    result = last.result
+    assert result is not None
+    assert result.kept < result.steps <= steps
+    at = next(point for point in last.curve if point.step == result.kept)
+    assert at.test == pytest.approx(result.test.scores["nll"], rel=1e-5)
+    assert [p.step for p in last.curve] == sorted({p.step for p in last.curve})
+    assert result.steps not in [p.step for p in last.curve]
 
 
 def test_scores_by_hand() -> None:
@@ -304,10 +321,11 @@ def test_the_sweep_in_words() -> None:
     }
     made = head.Sweep(Settings(), np.array([0.0, 0.1, 0.2]), values)
     assert head.sweep_sentence(made) == (
-        "The error is lowest at ε = 0.1 (7.5 %; 3.5 points below ε = 0, more than the seeds' "
-        "spread of 0.7 points), NLL is lowest at ε = 0 (0.350; ε = 0.1 has 0.125 more, more than "
-        "the seeds' spread of 0.035), ECE is lowest at ε = 0.1 (0.030; 0.005 below ε = 0, no more "
-        "than the seeds' spread of 0.049)."
+        "The error is lowest at ε = 0.1 (7.5 %; 3.5 points below ε = 0, more than the 0.7 points "
+        "by which this difference varies between seeds), NLL is lowest at ε = 0 (0.350; ε = 0.1 "
+        "has 0.125 more, more than the 0.035 by which this difference varies between seeds), ECE "
+        "is lowest at ε = 0.1 (0.030; 0.005 below ε = 0, no more than the 0.049 by which this "
+        "difference varies between seeds)."
     )
     table = head.sweep_table(made).markdown().splitlines()
     assert table[0].startswith("| ε | Wrong | NLL | ECE |")

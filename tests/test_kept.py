@@ -127,6 +127,46 @@ def test_uploads_go_though_the_clock_goes_back(
     uploads.delete_old()
     assert not path.exists()
     assert not uploads.seen
+    assert not any(page.temp_file_sets), "the name of a deleted file is kept"
+    assert not path.parent.exists()
+
+
+def test_an_upload_that_someone_else_deleted_is_forgotten(page: gr.Blocks, tmp_path: Path) -> None:
+    path = Path(save_bytes_to_cache(b"a photo", "photo.png", str(tmp_path)))
+    page.upload_file_set.add(str(path))
+    path.unlink()
+    kept.Uploads(page).delete_old()
+    assert not any(page.temp_file_sets)
+
+
+def test_an_upload_that_cannot_be_deleted_stops_nothing(
+    page: gr.Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays noted and is tried again, and the next one goes."""
+    stuck, free = (
+        Path(save_bytes_to_cache(name.encode(), f"{name}.png", str(tmp_path)))
+        for name in ("stuck", "free")
+    )
+    page.upload_file_set.update({str(stuck), str(free)})
+    real = os.unlink
+
+    def unlink(path: Path) -> None:
+        if Path(path) == stuck:
+            raise PermissionError(13, "Permission denied")
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    clock = SimpleNamespace(now=0.0)
+    uploads = kept.Uploads(page, lambda: clock.now)
+    uploads.delete_old()
+    clock.now = kept.SECONDS_KEPT + 1
+    uploads.delete_old()
+    assert stuck.exists()
+    assert not free.exists()
+    assert page.upload_file_set == {str(stuck)}
+    monkeypatch.setattr(os, "unlink", real)
+    uploads.delete_old()
+    assert not stuck.exists()
 
 
 def test_an_upload_that_came_again_starts_anew(page: gr.Blocks, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def refused() -> set[str]:
     return {
         *raised(ROOT / "model" / "classifier.py", "open_photo"),
         *raised(ROOT / "model" / "photo.py"),
-        *raised(ROOT / "model" / "samples.py", "fetched"),
+        *raised(ROOT / "model" / "samples.py"),
         *(photo.UNREADABLE, photo.TOO_SLOW, photo.TOO_BIG, photo.DAMAGED),
     } - {"a photo at an unexpected host: {}", "a photo of {} bytes"}  # samples.py rewords these
 

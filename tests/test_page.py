@@ -129,7 +129,7 @@ def test_chinese(visit: Callable[..., Page], server: str) -> None:
     heading = CHINESE["## Which cure?"].removeprefix("## ")
     expect(page.get_by_role("heading", name=heading)).to_be_visible()
     expect(page.locator("#reliability-smoothed .js-plotly-plot")).to_be_visible(timeout=60_000)
-    page.get_by_role("tab", name="玩具 logits").click()
+    page.get_by_role("tab", name="logits 小实验").click()
     expect(page.get_by_role("button", name="复制链接")).to_be_visible(timeout=120_000)
     assert "__i18n__" not in page.locator("body").inner_text()
     assert foreign(page, server) == []
@@ -192,7 +192,7 @@ def test_no_english_is_left_on_a_chinese_page(visit: Callable[..., Page], tmp_pa
     assert english(page) == []
     page.get_by_label("Close").or_(page.locator(".toast-close")).first.click()
 
-    page.get_by_role("tab", name="玩具 logits").click()
+    page.get_by_role("tab", name="logits 小实验").click()
     settled(page, "toy")
     assert english(page) == []
     for preset in ("right", "wrong", "undecided"):

@@ -35,6 +35,16 @@ def test_a_random_photo_comes_from_pets_data(
     assert open_photo(photo.content).size == (36, 40)
 
 
+def test_a_visitor_is_not_told_where_the_photos_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PETS_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="click an example") as refusal:
+        samples.random_test_photo()
+    assert str(tmp_path) not in str(refusal.value)
+    assert str(tmp_path) in caplog.text  # the operator is
+
+
 @pytest.fixture
 def hub() -> Iterator[HTTPServer]:
     """A server that answers as the Hub's dataset viewer is documented to."""

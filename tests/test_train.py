@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import resource
 import subprocess
@@ -212,14 +213,20 @@ def test_a_full_disk_keeps_the_last_good_state(tiny_pets: Path, init: Path) -> N
 def test_refit_takes_the_body_as_it_is(tiny_pets: Path, init: Path) -> None:
     """--body trains no epoch: the body of the checkpoint, a new head, another size."""
     first, second = tiny_pets / "first.safetensors", tiny_pets / "second.safetensors"
-    epochs = ("--head-epochs", "1", "--epochs", "1")
-    subprocess.run(command(tiny_pets, init, first, *epochs), cwd=ROOT, check=True, timeout=300)
+    more = ("--head-epochs", "1", "--epochs", "1", "--seed", "3", "--init-name", "random weights")
+    subprocess.run(command(tiny_pets, init, first, *more), cwd=ROOT, check=True, timeout=300)
     flags = command(tiny_pets, init, second, "--body", str(first), "--image-size", "48")
-    subprocess.run(flags, cwd=ROOT, check=True, timeout=300)
+    told = subprocess.run(flags, cwd=ROOT, check=True, timeout=300, capture_output=True, text=True)
+    assert "started from random weights; its head is pulled towards that of init.pth" in told.stdout
     before, after = load_file(first), load_file(second)
     for key in before:
         assert torch.equal(before[key], after[key]) == (not key.startswith("fc.")), key
-    assert network.load(second)[1].image_size == 48
+    trained, refitted = (network.load(path)[1] for path in (first, second))
+    assert refitted == dataclasses.replace(trained, image_size=48)
+    assert (refitted.seed, refitted.init, refitted.epochs) == (3, "random weights", "1 + 1")
+    failed = subprocess.run([*flags, "--holdout"], cwd=ROOT, capture_output=True, text=True)
+    assert failed.returncode
+    assert "give --holdout if and only if it was given then" in failed.stderr
 
 
 def test_merged_both_ways_two_networks_share_the_mean_of_their_trunks(

@@ -27,6 +27,7 @@ def curve(
     test: Sequence[float],
     most: int,
     ghost: tuple[Sequence[int], Sequence[float], Sequence[float]] | None = None,
+    kept: int | None = None,
     say: Say = english,
 ) -> go.Figure:
     """The smoothed loss on both halves against optimiser steps.
@@ -37,6 +38,7 @@ def curve(
         test: the loss on the photos measured on.
         most: the step at which the axis ends.
         ghost: steps, train and test of the run before.
+        kept: the step whose head is kept; marked unless it is the last.
         say: the reader's language.
     """
     figure = go.Figure()
@@ -55,6 +57,15 @@ def curve(
                 showlegend=color == HEAD,
                 hovertemplate=say("%{y:.3f} after step %{x}") + f"<extra>{say(name)}</extra>",
             )
+    if kept is not None and kept < most:
+        figure.add_scatter(
+            x=[kept],
+            y=[test[list(steps).index(kept)]],
+            mode="markers",
+            name=say("kept"),
+            marker={"color": HEAD, "size": 9},
+            hovertemplate=say("%{y:.3f} after step %{x}") + f"<extra>{say('kept')}</extra>",
+        )
     longest = max(most, ghost[0][-1] if ghost else 0)
     style.apply(
         figure,

@@ -152,7 +152,11 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
                 "**How to read this.** Lower is better, but for mean confidence, and confidence − "
                 "accuracy, which should be 0. Small print: what the score is, and the interval "
                 "that {resamples:,} bootstrap resamples give it. Marked: lower than the other "
-                "classifier's by more than chance explains (95%, resampled in pairs).",
+                "classifier's by more than chance explains (95%, resampled in pairs). NLL is the "
+                "mean of −log of the true breed's probability; ECE, the expected calibration "
+                "error, the mean gap between confidence and share right, over bins of confidence; "
+                "AURC, the area under the risk–coverage curve, the mean share wrong when the least "
+                "confident answers are declined, over all shares declined.",
                 resamples=calibration.RESAMPLES,
             ),
             elem_classes="hint",
@@ -216,7 +220,7 @@ def build(evaluation: Evaluation, cures: Cures | None = None) -> None:
             "by breed, seed {seed}. A → B: fitted on half A, reported on half B. Marked: the "
             "lowest NLL of the four. A temperature divides the logits and never changes an answer; "
             "Platt scaling and isotonic regression bend each breed's probability by itself, so "
-            "they may.",
+            "they may. Small print: 95% bootstrap intervals, the fits kept as they are.",
             first=first,
             second=second,
             seed=HALVES_SEED,

@@ -11,7 +11,7 @@ HEAD = {
         "看看标签平滑对分类器做了什么：它的回答变了吗，它又有多自信？"
     ),
     "Classify": "分类",
-    "Toy logits": "玩具 logits",
+    "Toy logits": "logits 小实验",
     "Calibration": "校准",
     "Train it yourself": "亲手训练",
 }
@@ -86,10 +86,11 @@ CLASSIFY = {
         "全部放在真实品种上（ε = {first:g}），或者把其中 ε = {second:g} 的份额均分给全部 "
         "{breeds} 个品种。"
     ),
-    "All but the last stage of the network was then replaced by the mean of both trainings, so "
-    "that it runs once for both. The last stage and the head are each classifier's own.": (
-        "训练之后，除最后一个阶段以外的各层都换成了两次训练的平均值，因此只需为两者计算一次；"
-        "最后一个阶段和分类头仍是各自的。"
+    "After training, all layers before the last stage were replaced by the mean of both, so that "
+    "they run once for the two; then each got a new head, fitted with its own target. The last "
+    "stage and the head are each classifier's own.": (
+        "训练之后，最后一个阶段之前的各层都换成了两者的平均值，因此只需为两者计算一次；"
+        "然后各自用自己的目标重新拟合分类头。最后一个阶段和分类头是各自的。"
     ),
     "Upload, paste or take a photo: both answers appear here.": (
         "上传、粘贴或拍一张照片，两个回答就会出现在这里。"
@@ -116,16 +117,22 @@ CLASSIFY = {
 }
 
 CALIBRATION = {
-    "## What is a confidence worth?": "## 置信度值多少？",
+    "## What is a confidence worth?": "## 置信度有多可信？",
     "Measuring both classifiers on the test photos …": "正在测试照片上测量两个分类器……",
     "All scores, with 95% bootstrap intervals": "全部指标，附 95% 自助法（bootstrap）区间",
     "**How to read this.** Lower is better, but for mean confidence, and confidence − accuracy, "
     "which should be 0. Small print: what the score is, and the interval that {resamples:,} "
     "bootstrap resamples give it. Marked: lower than the other classifier's by more than chance "
-    "explains (95%, resampled in pairs).": (
+    "explains (95%, resampled in pairs). NLL is the mean of −log of the true breed's probability; "
+    "ECE, the expected calibration error, the mean gap between confidence and share right, over "
+    "bins of confidence; AURC, the area under the risk–coverage curve, the mean share wrong when "
+    "the least confident answers are declined, over all shares declined.": (
         "**怎么读这张表。** 除平均置信度和“置信度 − 准确率”（后者应为 0）以外，越低越好。"
         "小字：指标的含义，以及 {resamples:,} 次自助重采样给出的区间。"
         "有底色的：低于另一个分类器，且差异超出偶然（95%，成对重采样）。"
+        "NLL 是真实品种概率的负对数的平均；ECE（期望校准误差）"
+        "是各置信度分箱中置信度与正确率之差的平均；"
+        "AURC（风险–覆盖率曲线下面积）是从最没把握的回答开始拒答时，对所有拒答比例平均的错误率。"
     ),
     "## Does it keep its word?": "## 它说话算数吗？",
     "Bins": "分箱数",
@@ -137,7 +144,7 @@ CALIBRATION = {
     "shaded band is each bin's 95% Wilson interval: a bin whose band touches the diagonal is no "
     "evidence of either. Below: how many photos each bin holds. A cure is fitted on one half of "
     "the test photos and shown on the other, both ways round.": (
-        "**怎么读这张图。** 置信度为 80% 的回答里应有 80% 是对的，也就是那条虚线对角线。"
+        "**怎么读这张图。** 置信度为 80% 的回答里应有 80% 是对的，也就是那条点线对角线。"
         "在线以下是过度自信，在线以上是信心不足。阴影带是每个分箱的 95% Wilson 区间："
         "阴影带碰到对角线的分箱，两者都证明不了。下方：每个分箱里有多少张照片。"
         "校准方法在一半测试照片上拟合，在另一半上展示，两半互换各做一次。"
@@ -154,11 +161,12 @@ CALIBRATION = {
     "**How to read this.** Half A has {first:,} test photos, half B {second:,}: stratified by "
     "breed, seed {seed}. A → B: fitted on half A, reported on half B. Marked: the lowest NLL of "
     "the four. A temperature divides the logits and never changes an answer; Platt scaling and "
-    "isotonic regression bend each breed's probability by itself, so they may.": (
+    "isotonic regression bend each breed's probability by itself, so they may. Small print: 95% "
+    "bootstrap intervals, the fits kept as they are.": (
         "**怎么读这些表。** A 半有 {first:,} 张测试照片，B 半有 {second:,} 张，按品种分层，"
         "随机种子 {seed}。A → B：在 A 半上拟合，在 B 半上报告。有底色的：四种里 NLL 最低的。"
         "温度缩放用一个温度去除 logits，从不改变回答；Platt 缩放和保序回归分别调整每个品种的概率，"
-        "所以可能改变回答。"
+        "所以可能改变回答。小字：95% 自助法区间，拟合结果保持不变。"
     ),
     "## If it may decline some photos": "## 如果允许它拒答一部分照片",
     "It may decline … % of the photos": "允许拒答的照片比例（%）",
@@ -232,7 +240,7 @@ CALIBRATION = {
     "Confidence − accuracy": "置信度 − 准确率",
     "Conf. − acc.": "置信度 − 准确率",
     "points; 0 is right": "百分点；0 最好",
-    "nats per photo": "每张照片，奈特",
+    "nats per photo": "奈特/张",
     "squared distance to the truth": "与真实标签的平方距离",
     "15 bins of equal width": "15 个等宽分箱",
     "ECE, equal mass": "ECE，等频",
@@ -285,10 +293,11 @@ FIGURES = {
     "%{y:.2%} wrong of %{x:.0%} answered": "回答 %{x:.0%}，其中错 %{y:.2%}",
     "photos answered (coverage)": "回答的照片（覆盖率）",
     "wrong among them": "其中的错误",
-    "measured": "测量",
-    "learned from": "学习",
-    "measured (before)": "测量（上一次）",
-    "learned from (before)": "学习（上一次）",
+    "measured": "测量用照片",
+    "learned from": "学习用照片",
+    "measured (before)": "测量用照片（上一次）",
+    "learned from (before)": "学习用照片（上一次）",
+    "kept": "保留",
     "%{y:.3f} after step %{x}": "第 %{x} 步之后 %{y:.3f}",
     "optimiser steps": "优化步数",
     "smoothed loss": "平滑损失",
@@ -307,10 +316,10 @@ FIGURES = {
 
 TRAIN = {
     "## Train the last layer at your own ε\n"
-    "Move a slider: when you let go, a new linear layer of {breeds} classes is trained on the "
-    "frozen activations before it. The backbone learned from the trainval photos, so its new head "
-    "learns from {learned:,} *test* photos, a fixed half stratified by breed, and is measured on "
-    "the other {measured:,}.": (
+    "Move a slider: while it moves, and when you let go, a new linear layer of {breeds} classes is "
+    "trained on the frozen activations before it. The backbone learned from the trainval photos, "
+    "so its new head learns from {learned:,} *test* photos, a fixed half stratified by breed, and "
+    "is measured on the other {measured:,}.": (
         "## 用您自己的 ε 训练最后一层\n"
         "移动滑块，松手后就会在冻结的激活上训练一个新的 {breeds} 类线性层。骨干网络是用 trainval "
         "照片训练的，所以新的分类头用 {learned:,} 张*测试*照片学习（按品种分层的固定一半），"
@@ -329,9 +338,9 @@ TRAIN = {
     "On {share:.0%} of the training photos, by their NLL.": "看 {share:.0%} 训练照片的 NLL。",
     "Optimiser steps, at most": "优化步数上限",
     "Seed": "随机种子",
-    "Of the noise, the choice of photos, dropout and the validation photos: without any of them "
-    "the loss is convex, and all seeds agree.": (
-        "用于噪声、照片的选取、dropout 和验证照片：这些都不用时损失是凸的，所有种子结果相同。"
+    "Of the noise, the choice of photos, dropout and the validation photos. The loss is convex: "
+    "without any of these, all seeds agree.": (
+        "用于噪声、照片的选取、dropout 和验证照片。损失是凸的，所以这些都不用时，所有种子结果相同。"
     ),
     "Activations of the backbone": "骨干网络的激活",
     "**How to read this.** Solid and filled is what counts, the photos *measured*; dashed are the "
@@ -344,23 +353,27 @@ TRAIN = {
     ),
     "## Which ε should I use?": "## 该用哪个 ε？",
     "A head for every ε from 0 to {most:g}, {seeds} seeds each, at the other settings above. Every "
-    "seed draws new halves of the test photos too, so its band says what other photos would have "
-    "changed.": (
+    "seed draws new halves of the same test photos too: the band says what another halving would "
+    "have changed, which is less than other photos would.": (
         "从 0 到 {most:g} 的每个 ε 各训练一个分类头，每个用 {seeds} 个随机种子，其余设置同上。"
-        "每个种子还会重新划分两半测试照片，所以阴影带说明换一批照片会有多大变化。"
+        "每个种子还会重新划分同一批测试照片的两半：阴影带说明换一种分法会有多大变化，"
+        "换一批照片的变化会更大。"
     ),
     "Sweep": "扫描",
     "Stop": "停止",
     "**How to read this.** Each line is the mean over the seeds, its band one standard deviation "
-    "to both sides, the star the lowest mean. Where bands overlap, the choice between two ε is "
-    "worth little.": (
+    "to both sides, the star the lowest mean. The sentence above compares the ε seed by seed, on "
+    "the same halves: it decides, not whether bands overlap.": (
         "**怎么读这张图。** 每条线是各个种子的平均，阴影带是上下各一个标准差，星号是最低的平均。"
-        "阴影带重叠的地方，选哪个 ε 差别不大。"
+        "上面那句话在同样的两半照片上逐个种子比较各个 ε：要看它，而不是看阴影带是否重叠。"
     ),
     "## What smoothing does to the activations": "## 平滑对激活做了什么",
     "all its steps": "用完了全部步数",
     "converged": "已收敛",
-    "stopped early, the best step kept": "提前停止，保留最好的一步",
+    "stopped early": "提前停止",
+    " Kept is the head of step {kept}, the best on the photos that stop it.": (
+        "保留的是第 {kept} 步的分类头：它在决定何时停止的照片上最好。"
+    ),
     "ε = {epsilon:g}: learned from {learned:,} photos, stopped by {watched:,} more, measured on "
     "{measured:,} others.": (
         "ε = {epsilon:g}：用 {learned:,} 张照片学习，由另外 {watched:,} 张决定何时停止，"
@@ -374,16 +387,16 @@ TRAIN = {
     "Step {step} of {steps} …": "第 {step} 步，共 {steps} 步……",
     "{done} of {total} heads …": "{done} 个分类头，共 {total} 个……",
     "before {value}": "上一次 {value}",
-    "Measured": "测量",
-    "Learned from": "学习",
+    "Measured": "测量用照片",
+    "Learned from": "学习用照片",
     "Norm of the logits": "logits 的范数",
     "## The photo on the Classify tab, under your head": "## “分类”页上的照片，用您的分类头",
     "your head (ε = {epsilon:g})": "您的分类头（ε = {epsilon:g}）",
     "**How to read this.** The breeds that any of the three finds most probable, a bar each: both "
     "released classifiers as trained, and your head on the activations of the backbone chosen "
-    "above. It learned from far fewer photos than they did.": (
+    "above. It learned from at most half as many photos as they did.": (
         "**怎么读这张图。** 三者认为最可能的品种，各画一根条：两个发布的分类器（未经校准），"
-        "以及您的分类头（用的是上面所选骨干网络的激活）。它学习的照片比前两者少得多。"
+        "以及您的分类头（用的是上面所选骨干网络的激活）。它学习的照片最多只有前两者的一半。"
     ),
     "{name} backbone": "{name}骨干网络",
     "{share:.0%} label noise": "{share:.0%} 标签噪声",
@@ -392,8 +405,6 @@ TRAIN = {
     "weight decay {decay:.1g}": "权重衰减 {decay:.1g}",
     "dropout {share:g}": "dropout {share:g}",
     "{points} points": "{points} 个百分点",
-    "more than the seeds' spread of {spread}": "大于各种子之间的差异 {spread}",
-    "no more than the seeds' spread of {spread}": "不大于各种子之间的差异 {spread}",
     "{size} below ε = 0, {spread}": "比 ε = 0 低 {size}，{spread}",
     "ε = {next:g} has {size} more, {spread}": "ε = {next:g} 高出 {size}，{spread}",
     "the error": "错误率",
@@ -490,6 +501,10 @@ REFUSALS = {
     "The server has no room to open another photo: try again in a moment.": (
         "服务器暂时无法再打开一张照片：请稍后再试。"
     ),
+    "No test photo came: this server's copy of the dataset cannot be read. Upload a photo, or "
+    "click an example.": (
+        "没有取到测试照片：读不到这台服务器上的数据集。请上传照片，或点一张示例。"
+    ),
     "No test photo came: the public dataset cannot be reached from here. Upload a photo, click an "
     "example, or try again later.": (
         "没有取到测试照片：从这里连不上公开数据集。请上传照片，点一张示例，或稍后再试。"
@@ -513,11 +528,11 @@ REFUSALS = {
         "这张照片已损坏或不完整：请重新上传，或重新存成 JPEG 或 PNG。"
     ),
     "This photo has more than {most} million pixels: scale it down and try again.": (
-        "这张照片超过 {most} 百万像素：请缩小后再试。"
+        "这张照片超过 {most} MP（百万像素）：请缩小后再试。"
     ),
     "This photo of {width} × {height} pixels takes too much memory to open: scale it down to "
     "{most} million pixels, or save it as JPEG.": (
-        "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} 百万像素，"
+        "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} MP（百万像素），"
         "或存成 JPEG。"
     ),
     "{path} is missing: restore it from the repository, or measure it anew with `python -m "

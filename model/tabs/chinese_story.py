@@ -53,13 +53,13 @@ def on_confidence(lab: Lab, classifier: int) -> str:
     if direction(before) == 0:
         effect = "没有破坏这一点" if direction(after) == 0 else "破坏了这一点"
     elif direction(after) == 0:
-        effect = "修好了它"
+        effect = "纠正了这一偏差"
     elif direction(after) != direction(before):
         effect = "矫枉过正"
     elif abs(after.value) < abs(before.value):
-        effect = "修好了一部分"
+        effect = "纠正了一部分偏差"
     else:
-        effect = "没有修好它"
+        effect = "没有纠正这一偏差"
     nll_before = lab.cured(NONE)[classifier].scores["nll"].value
     return (
         f"**{NAMES[classifier]}**分类器在测试照片上的正确率是 {accuracy:.1%}，平均置信度是 "
@@ -94,8 +94,14 @@ def on_cures(lab: Lab) -> str:
     if first or second:
         sentences.append(
             f"保序回归在未平滑分类器的 {first} 张照片和平滑分类器的 {second} 张照片上"
-            "排除了真实品种（概率为 0）；每一张都让 NLL 付出 36 奈特。"
+            "排除了真实品种（概率为 0）；每张在 NLL 中计 36 奈特。"
         )
+    eces = [lab.cured(TEMPERATURE)[k].scores["ece"].value for k in (0, 1)]
+    chance = lab.ece_by_chance(TEMPERATURE)
+    sentences.append(
+        f"温度缩放之后，ECE 是 {eces[0]:.3f} 和 {eces[1]:.3f}；即使两者的正确率恰好等于置信度，"
+        f"在同样多的照片上，仅凭偶然也会有 {chance[0]:.3f} 和 {chance[1]:.3f}。"
+    )
     return "".join(sentences)
 
 
@@ -103,9 +109,9 @@ def on_declining(lab: Lab) -> str:
     difference = lab.scores()["aurc"][2]
     first, second = (lab.ranking(k, CONFIDENCE).aurc.value for k in (0, 1))
     verdict = {
-        1: "**标签平滑损害了**选择性分类",
-        0: "标签平滑没有明显改变选择性分类",
-        -1: "标签平滑改善了选择性分类",
+        1: "**标签平滑损害了**这里的选择性分类",
+        0: "标签平滑没有明显改变这里的选择性分类",
+        -1: "标签平滑改善了这里的选择性分类",
     }[direction(difference)]
     text = (
         f"如果允许拒答最没把握的照片，{verdict}：不平滑时 AURC 是 {first:.4f}，平滑时是 "

@@ -38,13 +38,16 @@ from model.tabs.verdict import (
 )
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "always_last"}
+QUICK: dict[str, Any] = PRIVATE | {"show_progress": "hidden", "concurrency_id": "redraw"}
+DRAWERS = 8  # at once; they wait for the Hub, not for the processor
 
 
-class Known(NamedTuple):
-    """A photo that the page itself offered, known by its content."""
+class Drawn(NamedTuple):
+    """The test photo that was drawn last, known by its content."""
 
     digest: str
-    note: str  # what it shows, in the visitor's language
+    name: str
+    breed: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def build(pair: Pair, evaluation: Evaluation | None, cures: Cures | None) -> Pho
     state: gr.State = gr.State(opened)
     features: gr.State = gr.State(opened.features)
     probabilities: gr.State = gr.State(softmax(opened.logits))
-    drawn: gr.State = gr.State(None)  # the test photo that was drawn last
+    drawn: gr.State = gr.State(None)  # a ``Drawn``, whether it stands here or not
+    standing: gr.State = gr.State(digest(opening.path.read_bytes()))  # "" if there is no photo
     with gr.Row(equal_height=False, elem_id="classify"):
         with gr.Column(scale=2, min_width=280):
             photo = PhotoInput(
@@ -199,85 +203,89 @@ def build(pair: Pair, evaluation: Evaluation | None, cures: Cures | None) -> Pho
             if all(metadata.trunk == MEAN for metadata in pair.metadata):
                 gr.Markdown(
                     fixed(
-                        "All but the last stage of the network was then replaced by the mean of "
-                        "both trainings, so that it runs once for both. The last stage and the "
-                        "head are each classifier's own."
+                        "After training, all layers before the last stage were replaced by the "
+                        "mean of both, so that they run once for the two; then each got a new "
+                        "head, fitted with its own target. The last stage and the head are each "
+                        "classifier's own."
                     ),
                     elem_classes="hint",
                 )
 
-    def redraw(
-        prediction: Prediction | None, cure: str, shown: str, axis: str, language: str
-    ) -> tuple[Any, Any]:
-        if prediction is None:
-            return empty(language), gr.update(value=None, visible=False)
-        both, text = verdict_of(prediction, pair, cures, cure, language)
-        plot = distributions(both, pair, shown, axis, language)
-        return text, gr.update(value=plot, visible=True)
-
-    def show(
-        photo: bytes | None,
-        drawn: Known | None,
-        cure: str,
-        shown: str,
-        axis: str,
-        language: str,
-    ) -> tuple[Any, ...]:
-        if photo is None:  # it was taken away
-            return None, None, None, "", *redraw(None, cure, shown, axis, language)
-        key = digest(photo)
-        prediction = predictions.get(key)
-        if prediction is None:
-            prediction = predict(pair, photo, language)
-            if key in notes:
-                predictions[key] = prediction
-        about = say(language, notes.get(key, ""))
-        if drawn is not None and drawn.digest == key:
-            about = drawn.note
-        return (
-            prediction,
-            prediction.features,
-            softmax(prediction.logits),
-            noted(about),
-            *redraw(prediction, cure, shown, axis, language),
-        )
-
-    def draw_one(language: str) -> tuple[str, Known]:
-        try:
-            drawn = samples.random_test_photo()
-        except ValueError as error:
-            raise no_photo(language, words.retold(language, str(error))) from error
-        text = say(
+    def about(standing: str, drawn: Drawn | None, language: str) -> str:
+        """What the page knows of the photo."""
+        if drawn is None or drawn.digest != standing:
+            return say(language, notes.get(standing, ""))
+        return say(
             language,
             "True breed: {breed}. Test photo {name} of the Oxford-IIIT Pet dataset, CC BY-SA 4.0. "
             "Neither classifier was trained on it.",
             breed=say(language, drawn.breed),
             name=drawn.name,
         )
-        return served(drawn.content, f"{drawn.name}.jpg"), Known(digest(drawn.content), text)
+
+    def redraw(
+        prediction: Prediction | None,
+        standing: str,
+        drawn: Drawn | None,
+        cure: str,
+        shown: str,
+        axis: str,
+        language: str,
+    ) -> tuple[Any, Any, Any]:
+        if prediction is None:
+            return "", empty(language), gr.update(value=None, visible=False)
+        both, text = verdict_of(prediction, pair, cures, cure, language)
+        plot = distributions(both, pair, shown, axis, language)
+        return noted(about(standing, drawn, language)), text, gr.update(value=plot, visible=True)
+
+    def answer_to(photo: bytes | None, language: str) -> tuple[Any, ...]:
+        if photo is None:  # it was taken away
+            return None, "", None, None
+        key = digest(photo)
+        prediction = predictions.get(key)
+        if prediction is None:
+            prediction = predict(pair, photo, language)
+            if key in notes:
+                predictions[key] = prediction
+        return prediction, key, prediction.features, softmax(prediction.logits)
+
+    def draw_one(language: str) -> tuple[str, Drawn]:
+        try:
+            sample = samples.random_test_photo()
+        except ValueError as error:
+            raise no_photo(language, words.retold(language, str(error))) from error
+        known = Drawn(digest(sample.content), sample.name, sample.breed)
+        return served(sample.content, f"{sample.name}.jpg"), known
 
     settings = [cure, shown, axis]
-    answers = [verdict, figure]
-    # What draws the same answers waits in one line: a setting changed while a photo is being
-    # classified is applied to that photo, not overwritten by it.
-    in_line = PRIVATE | {"concurrency_id": "classify", "concurrency_limit": 1}
+    drawing = [state, standing, drawn, *settings, language]
+    answers = [note, verdict, figure]
+    # The answers are drawn by an event of its own, with the settings as they are by then: one that
+    # changes while a photo is being classified is applied to that photo.
     photo.change(
-        show,
-        [photo, drawn, *settings, language],
-        [state, features, probabilities, note, *answers],
+        answer_to,
+        [photo, language],
+        [state, standing, features, probabilities],
         show_progress_on=[verdict],
-        **in_line,
-    )
+        concurrency_limit=pair.engine.at_once,
+        **PRIVATE,
+    ).success(redraw, drawing, answers, **QUICK)
     gr.on(
         [setting.input for setting in settings] + [language.change],
         redraw,
-        [state, *settings, language],
+        drawing,
         answers,
-        show_progress="hidden",
-        **in_line,
+        **QUICK,
     )
-    draw.click(draw_one, language, [photo, drawn], show_progress_on=[photo], **PRIVATE)
-    reopen(photo, clickable, offered, settings, language, state, answers, redraw)
+    draw.click(
+        draw_one,
+        language,
+        [photo, drawn],
+        show_progress_on=[photo],
+        concurrency_limit=DRAWERS,
+        **PRIVATE,
+    )
+    reopen(photo, clickable, offered, settings, drawing, answers, redraw)
 
     def classify(photo: bytes | None) -> dict[str, dict[str, Any]]:
         """Classify a photo of a cat or dog with two classifiers that differ in label smoothing.
@@ -308,8 +316,7 @@ def reopen(
     clickable: gr.Dataset,
     offered: Sequence[Example],
     settings: Sequence[gr.Radio],
-    language: gr.Textbox,
-    state: gr.State,
+    drawing: Sequence[Any],
     answers: Sequence[Any],
     redraw: Any,
 ) -> None:
@@ -319,8 +326,13 @@ def reopen(
     choices = (CURES, (TOP, ALL), (LINEAR, LOGARITHMIC))
 
     def restore(
-        prediction: Prediction | None, language: str, request: gr.Request
+        request: gr.Request,
+        prediction: Prediction | None,
+        standing: str,
+        drawn: Drawn | None,
+        *rest: str,
     ) -> tuple[Any, ...] | dict[Any, Any]:
+        language = rest[-1]
         wanted = [
             str(request.query_params.get(key)) if request.query_params.get(key) in known else start
             for key, known, start in zip(keys, choices, defaults, strict=True)
@@ -329,15 +341,15 @@ def reopen(
         found = [example for example in offered[1:] if example.name == name]
         if not found and wanted == list(defaults) and language == words.ENGLISH:
             return gr.skip()
-        drawn = redraw(prediction, *wanted, language)
+        redrawn = redraw(prediction, standing, drawn, *wanted, language)
         file = served(found[0].path.read_bytes(), found[0].path.name) if found else None
-        return gr.update(value=file) if file else gr.skip(), *wanted, *drawn
+        return gr.update(value=file) if file else gr.skip(), *wanted, *redrawn
 
     root = Context.root_block
     if root is not None:
         root.load(
             restore,
-            [state, language],
+            drawing,
             [photo, *settings, *answers],
             show_progress="hidden",
             api_visibility="private",

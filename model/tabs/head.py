@@ -34,7 +34,7 @@ ROWS = (*head.SCORES, "norm")
 ENDED = {
     "steps": "all its steps",
     "converged": "converged",
-    "stopped early": "stopped early, the best step kept",
+    "stopped early": "stopped early",
 }
 PRIVATE: dict[str, Any] = {"api_visibility": "undocumented", "show_progress": "hidden"}
 
@@ -100,7 +100,13 @@ def ending(result: Result, say: Say = english) -> str:
         steps=result.steps,
         ended=say(ENDED[result.ended]),
     )
-    return learned + steps
+    kept = ""
+    if result.kept < result.steps:
+        kept = say(
+            " Kept is the head of step {kept}, the best on the photos that stop it.",
+            kept=result.kept,
+        )
+    return learned + steps + kept
 
 
 def numbers(result: Result, ghost: Result | None, say: Say = english) -> report.Table:
@@ -126,14 +132,19 @@ def numbers(result: Result, ghost: Result | None, say: Say = english) -> report.
 
 
 def curve(
-    points: tuple[Point, ...], most: int, ghost: Shown | None, say: Say = english
+    points: tuple[Point, ...],
+    most: int,
+    ghost: Shown | None,
+    kept: int | None = None,
+    say: Say = english,
 ) -> go.Figure:
-    """The curve so far."""
+    """The curve so far, or a whole one with the step that is kept."""
 
     def columns(curve: tuple[Point, ...]) -> tuple[list[int], list[float], list[float]]:
         return [p.step for p in curve], [p.train for p in curve], [p.test for p in curve]
 
-    return figures.curve(*columns(points), most, columns(ghost.curve) if ghost else None, say)
+    before = columns(ghost.curve) if ghost else None
+    return figures.curve(*columns(points), most, before, kept, say)
 
 
 def diagrams(
@@ -207,7 +218,7 @@ def geometry(
 
 
 def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
-    """Lay out the tab and wire it; nothing is computed before the tab is first opened.
+    """Lay out the tab and wire it; nothing is trained before the tab is first opened.
 
     Args:
         evaluation: both classifiers on the test split.
@@ -236,10 +247,10 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     gr.Markdown(
         fixed(
             "## Train the last layer at your own ε\n"
-            "Move a slider: when you let go, a new linear layer of {breeds} classes is trained on "
-            "the frozen activations before it. The backbone learned from the trainval photos, so "
-            "its new head learns from {learned:,} *test* photos, a fixed half stratified by breed, "
-            "and is measured on the other {measured:,}.",
+            "Move a slider: while it moves, and when you let go, a new linear layer of {breeds} "
+            "classes is trained on the frozen activations before it. The backbone learned from the "
+            "trainval photos, so its new head learns from {learned:,} *test* photos, a fixed half "
+            "stratified by breed, and is measured on the other {measured:,}.",
             breeds=len(BREEDS),
             learned=len(learned),
             measured=len(measured),
@@ -296,8 +307,8 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
                     step=1,
                     label=fixed("Seed"),
                     info=fixed(
-                        "Of the noise, the choice of photos, dropout and the validation photos: "
-                        "without any of them the loss is convex, and all seeds agree."
+                        "Of the noise, the choice of photos, dropout and the validation photos. "
+                        "The loss is convex: without any of these, all seeds agree."
                     ),
                 )
                 backbone = gr.Radio(
@@ -327,7 +338,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
         fixed(
             "**How to read this.** The breeds that any of the three finds most probable, a bar "
             "each: both released classifiers as trained, and your head on the activations of the "
-            "backbone chosen above. It learned from far fewer photos than they did."
+            "backbone chosen above. It learned from at most half as many photos as they did."
         ),
         visible=False,
         elem_classes="hint",
@@ -337,8 +348,8 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     gr.Markdown(
         fixed(
             "A head for every ε from 0 to {most:g}, {seeds} seeds each, at the other settings "
-            "above. Every seed draws new halves of the test photos too, so its band says what "
-            "other photos would have changed.",
+            "above. Every seed draws new halves of the same test photos too: the band says what "
+            "another halving would have changed, which is less than other photos would.",
             most=head.EPSILONS[-1],
             seeds=head.SEEDS,
         )
@@ -352,8 +363,8 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
     gr.Markdown(
         fixed(
             "**How to read this.** Each line is the mean over the seeds, its band one standard "
-            "deviation to both sides, the star the lowest mean. Where bands overlap, the choice "
-            "between two ε is worth little."
+            "deviation to both sides, the star the lowest mean. The sentence above compares the ε "
+            "seed by seed, on the same halves: it decides, not whether bands overlap."
         ),
         elem_classes="hint",
     )
@@ -442,7 +453,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
                 }
                 if share >= drawings / CURVES:
                     drawings += 1
-                    update[loss] = curve(progress.curve, settings.steps, ghost, say)
+                    update[loss] = curve(progress.curve, settings.steps, ghost, say=say)
                 yield update
                 continue
             run = Shown(backbone, progress.result, progress.curve)
@@ -456,7 +467,7 @@ def build(evaluation: Evaluation, states: PhotoStates | None = None) -> None:
             shown: run,
             status: bar(1, ending(result, say)),
             table: html(numbers(result, before, say), language),
-            loss: curve(run.curve, result.steps, ghost, say),
+            loss: curve(run.curve, result.steps, ghost, result.kept, say),
             reliability: calibrated,
             histogram: confident,
         }
