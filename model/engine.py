@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Set
+import threading
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,11 +73,32 @@ def has_dot_products() -> bool:
     return not DOT_PRODUCTS.isdisjoint(words)
 
 
+CORES_OF_EACH = max(1, cores() // len(PAIR))  # of the networks, side by side
+
+
+class Networks(NamedTuple):
+    """ONNX Runtime sessions of the pair."""
+
+    trunk: Any | None  # of the layers in common; None where each network is whole
+    ends: tuple[Any, ...]  # what goes on from there: unsmoothed, smoothed
+
+    def run(self, pixels: NDArray[np.uint8], each: Callable[..., Iterable[Any]]) -> Outputs:
+        """As ``Engine``; ``each`` is ``map``, or does the same side by side."""
+        x = pixels if self.trunk is None else self.trunk.run(None, {"pixels": pixels})[0]
+
+        def end(session: Any) -> Any:
+            return session.run(["logits", "features"], {session.get_inputs()[0].name: x})
+
+        logits, features = zip(*each(end, self.ends), strict=True)
+        return np.stack(logits), np.stack(features)
+
+
 class EightBit:
     """The 8-bit models in ONNX Runtime.
 
-    A trunk that the networks share runs once; then they go on side by side, each with half of the
-    cores. The photos of several visitors queue up for the same cores.
+    A photo that is alone has all cores: a trunk that the networks share runs once on all of them,
+    then the networks go on side by side. Photos that come when there is one for every core have one
+    core each, which answers more of them, since no core waits for another.
     """
 
     name = "8-bit ONNX Runtime"
@@ -89,23 +111,33 @@ class EightBit:
                 beside it; the message names the file and the remedy.
         """
         opened = [open_model(folder / f"{name}.onnx") for name in PAIR]
-        self.sessions = [session for session, *_ in opened]
-        self.inputs = [session.get_inputs()[0].name for session in self.sessions]
         self.metadata = tuple(metadata for _, metadata, _ in opened)
         trunks = {trunk for *_, trunk in opened}
-        self.trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
+        trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
+        self.spread = Networks(trunk, tuple(session for session, *_ in opened))
+        self.narrow = Networks(
+            trunk and session_of(folder / TRUNK_FILE, 1),
+            tuple(session_of(folder / f"{name}.onnx", 1) for name in PAIR)
+            if CORES_OF_EACH > 1
+            else self.spread.ends,
+        )
         self.pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="8-bit")
         self.at_once = cores() + 1  # the last is decoded while those before it are classified
+        self.in_work = 0
+        self.counting = threading.Lock()
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """See ``Engine``."""
-        x = pixels if self.trunk is None else self.trunk.run(None, {"pixels": pixels})[0]
-        runs = [
-            self.pool.submit(session.run, ["logits", "features"], {name: x})
-            for session, name in zip(self.sessions, self.inputs, strict=True)
-        ]
-        logits, features = zip(*(run.result() for run in runs), strict=True)
-        return np.stack(logits), np.stack(features)
+        with self.counting:
+            self.in_work += 1
+            crowded = self.in_work >= cores()
+        try:
+            if crowded:
+                return self.narrow.run(pixels, map)
+            return self.spread.run(pixels, self.pool.map)
+        finally:
+            with self.counting:
+                self.in_work -= 1
 
 
 def session_of(path: Path, threads: int) -> Any:
@@ -143,7 +175,7 @@ def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
     Raises:
         ValueError: as ``EightBit``.
     """
-    session = open_file(path, max(1, cores() // len(PAIR)))
+    session = open_file(path, CORES_OF_EACH)
     checkpoint = path.with_suffix(".safetensors")
     strings = session.get_modelmeta().custom_metadata_map
     trunk = strings.get(TRUNK)

@@ -8,8 +8,8 @@ and the epoch. That also makes an interrupted run, started again with the same f
 its last finished epoch to the same result.
 
 With --recipe article, nothing of this holds: see `model/article.py`. It writes no checkpoint, and
-of the flags it heeds --epsilon, --arch, --unfreeze, --data, --init, --init-name, --threads and
---fp32.
+of the flags it heeds --epsilon, --arch, --rate, --unfreeze, --data, --init, --init-name, --threads
+and --fp32.
 """
 
 from __future__ import annotations
@@ -527,6 +527,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("--recipe", choices=("released", "article"), default="released", help="see above")
     add("--unfreeze", action="store_true", help="article: the whole network learns from epoch 2 on")
+    add("--rate", type=float, default=article.RATE, help="article: fastai 1's; fastai 2's is 0.001")
     add("--epsilon", type=float, required=True, help="label smoothing, in [0, 1]")
     add("--data", type=Path, help="folder with oxford-iiit-pet/; PETS_DATA or a download if absent")
     add("--init", type=Path, help="local ImageNet state dict; torchvision's weights if absent")

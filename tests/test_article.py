@@ -33,8 +33,8 @@ def test_recipe_from_flags_to_table(
     assert 0 <= found["low"] <= found["error"] <= found["high"] <= 1
     shown = capsys.readouterr().out
     frozen = "head, batch norm"
-    assert f"| resnet34 | ImageNet (the article) | {frozen} | 0.1 | 7.5% |  |" in shown
-    assert f"| resnet18 | init.pth | {frozen} | 0.1 | {found['error']:.1%} (" in shown
+    assert f"| resnet34 | ImageNet (the article) | {frozen} | 0.003 | 0.1 | 7.5% |  |" in shown
+    assert f"| resnet18 | init.pth | {frozen} | 0.003 | 0.1 | {found['error']:.1%} (" in shown
     train.main()
     assert len(json.loads(results.read_text())) == 1  # the same setting replaces its row
     unfrozen: list[int] = []
@@ -45,6 +45,19 @@ def test_recipe_from_flags_to_table(
     assert unfrozen
     learned = [row["learned"] for row in json.loads(results.read_text())]
     assert learned == [article.WHOLE, article.FROZEN]  # another setting, another row
+    rates: list[object] = []
+    cycle = Learner.fit_one_cycle
+    monkeypatch.setattr(
+        Learner,
+        "fit_one_cycle",
+        lambda self, n, lr, **more: (rates.append(lr), cycle(self, n, lr, **more)),
+    )
+    monkeypatch.setattr("sys.argv", [*sys.argv[:-1], "--rate", "0.001"])
+    train.main()
+    assert rates == [slice(0.001)]
+    shown = capsys.readouterr().out
+    assert f"| resnet18 | init.pth | {frozen} | 0.001 | 0.1 | " in shown
+    assert f"| resnet18 | init.pth | {frozen} | 0.003 | 0.1 | " in shown
 
 
 def test_every_photo_of_both_splits_is_used_once(tiny_pets: Path) -> None:

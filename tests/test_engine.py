@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +136,40 @@ def test_many_threads_get_what_one_gets(folder: Path) -> None:
     for n, (logits, features) in enumerate(together):
         np.testing.assert_array_equal(logits, alone[n % 6][0])
         np.testing.assert_array_equal(features, alone[n % 6][1])
+
+
+def test_a_photo_alone_has_all_cores_and_photos_in_a_crowd_one_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    served = engine.EightBit(folder)
+    began, go_on = threading.Event(), threading.Event()
+    took: list[str] = []
+
+    class Watched:
+        def __init__(self, name: str, networks: engine.Networks) -> None:
+            self.name, self.networks = name, networks
+
+        def run(self, pixels: Any, each: Any) -> engine.Outputs:
+            took.append(self.name)
+            if len(took) == 1:
+                began.set()
+                assert go_on.wait(30)
+            return self.networks.run(pixels, each)
+
+    for name in ("spread", "narrow"):
+        monkeypatch.setattr(served, name, Watched(name, getattr(served, name)))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served, PIXELS[:1])
+        assert began.wait(30)
+        second = served(PIXELS[:1])  # while the first is in work
+        go_on.set()
+        np.testing.assert_array_equal(first.result()[0], second[0])
+    served(PIXELS[:1])
+    with pytest.raises(Exception, match=r"pixels|Invalid"):
+        served(PIXELS[0])  # a photo that fails leaves no place taken
+    served(PIXELS[:1])
+    assert took == ["spread", "narrow", "spread", "spread", "spread"]
 
 
 def test_a_pair_of_two_image_sizes_is_refused(folder: Path) -> None:
