@@ -1,14 +1,20 @@
 """The Label Smoothing Lab: `python app.py` serves the page."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+gc.disable()  # nothing imported is garbage: looking for some would take a tenth of the start
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from model import gate, kept
+from model import gate, kept, sandbox
 from model.calibrators import Cures
 from model.classifier import Pair
 from model.evaluate import Evaluation, load
@@ -17,6 +23,8 @@ from model.tabs import language as words
 from model.tabs.language import TRANSLATIONS, fixed, say
 from model.tabs.page import remember
 from model.tabs.theme import HEAD, MARK, STYLE, THEME
+
+gc.enable()
 
 Loaded = TypeVar("Loaded")
 
@@ -95,7 +103,11 @@ def fill(rooms: Mapping[str, gr.Tab], pair: Pair | str, evaluation: Evaluation |
 
 def build(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
     """The whole page; ``load_pair`` gives the classifiers."""
-    pair, evaluation = load_or_explain(load_pair), load_or_explain(load)
+    sandbox.start()  # these three go on at the same time
+    with ThreadPoolExecutor(1) as pool:
+        measuring = pool.submit(load_or_explain, load)
+        pair = load_or_explain(load_pair)
+        evaluation = measuring.result()
     # Uploads are deleted within the hour after they came (looked for every ten minutes).
     with gate.Page(
         title="Label Smoothing Lab", delete_cache=(600, 3000), analytics_enabled=False

@@ -104,6 +104,12 @@ def free_decoder() -> Decoder:
         decoder.close()
 
 
+def start() -> None:
+    """Start a process that will be ready when the first photo comes."""
+    with contextlib.suppress(OSError):  # then the first photo tries again, and says what is wrong
+        idle.put(Decoder())
+
+
 def decode(data: bytes, size: int) -> Image.Image:
     """``photo.decode`` in another process, in bounded memory and time.
 
