@@ -606,7 +606,7 @@
     "and": "与",
     "smoothed": "平滑",
     ". The dots are your logits: where the others differ, their log-mean-exp stands for them, which leaves the true class its probability.":
-      "。圆点是您的 logits：其余 logits 不相等时，用它们的 log-mean-exp 代表，真实类别的概率不变。",
+      "。圆点是您的 logits：其余 logits 不相等时，用它们指数的平均值的对数代表，真实类别的概率不变。",
     "Let it train": "开始训练",
     "Train again": "再训练一次",
     "Go on": "继续",

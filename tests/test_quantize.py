@@ -53,7 +53,7 @@ def test_most_of_a_shipped_model_is_in_8_bit(name: str) -> None:
 
 def test_the_shipped_models_share_their_trunk() -> None:
     served = engine.EightBit(CHECKPOINTS)
-    assert served.trunk is not None
+    assert served.spread.trunk is not None
     loaded = [network.load(CHECKPOINTS / f"{name}.safetensors")[0] for name in PAIR]
     assert network.share_trunk(loaded)
     tails = [classifier.resnet.layer4[0].conv1.weight for classifier in loaded]
@@ -120,7 +120,7 @@ def test_a_common_trunk_runs_once_and_changes_no_bit(tiny_pets: Path, shared: bo
     assert (folder / "trunk.onnx").exists() == shared
     assert ("trunk.onnx" in integrity.recorded(folder)) == shared
     served = engine.EightBit(folder)
-    assert (served.trunk is not None) == shared
+    assert (served.spread.trunk is not None) == shared
     for i, part in enumerate(served(PIXELS)):
         np.testing.assert_array_equal(part, np.stack([outputs[i] for outputs in whole]))
     if shared:  # its weights are in no other file

@@ -528,11 +528,11 @@ REFUSALS = {
         "这张照片已损坏或不完整：请重新上传，或重新存成 JPEG 或 PNG。"
     ),
     "This photo has more than {most} million pixels: scale it down and try again.": (
-        "这张照片超过 {most} MP（百万像素）：请缩小后再试。"
+        "这张照片超过 {most} 百万像素：请缩小后再试。"
     ),
     "This photo of {width} × {height} pixels takes too much memory to open: scale it down to "
     "{most} million pixels, or save it as JPEG.": (
-        "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} MP（百万像素），"
+        "打开这张 {width} × {height} 像素的照片要用太多内存：请缩小到 {most} 百万像素，"
         "或存成 JPEG。"
     ),
     "{path} is missing: restore it from the repository, or measure it anew with `python -m "
