@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from model.samples import examples
 from model.tabs.chinese import CHINESE
+from tests import hostile
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 TABS = {
@@ -105,6 +106,24 @@ def test_an_address_reopens_what_was_shown(visit: Callable[..., Page]) -> None:
     assert "tab=toy" in again.url
     third = visit(again.url.partition("?")[2])
     settled(third, "toy")
+
+
+def test_a_setting_changed_while_a_photo_is_classified_is_applied_to_it(
+    visit: Callable[..., Page], server: str, tmp_path: Path
+) -> None:
+    """The photo is large, so that its answer comes after that of the setting."""
+    large = tmp_path / "large.png"
+    large.write_bytes(hostile.encode(hostile.picture(7000, 5000), "PNG"))
+    page = visit()
+    bars = "#distributions .barlayer .trace.bars >> nth=0 >> .point"
+    expect(page.locator(bars).first).to_be_visible(timeout=120_000)
+    with page.expect_response(re.compile("/upload")):
+        page.locator("#photo input[type=file]").first.set_input_files(large)
+    page.get_by_label("All 37").check()
+    answer = Client(server, verbose=False).predict(handle_file(large), api_name="/classify")
+    sure = [f"{answer[name]['confidence']:.1%}" for name in ("unsmoothed", "smoothed")]
+    expect(page.locator("#verdict .confidence")).to_have_text(sure, timeout=60_000)
+    expect(page.locator(bars)).to_have_count(37, timeout=60_000)
 
 
 @pytest.mark.parametrize("query", ["tab=nonsense&cure=%00&show=-1&photo=../../etc/passwd", "tab"])
