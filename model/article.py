@@ -62,7 +62,7 @@ def dataloaders(data: Path | None) -> ImageDataLoaders:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Train as the article does and return the held-out error with its 95 % interval (Wilson)."""
-    from model.train import Autocast, load_init
+    from model.train import Autocast, init_of, load_init
 
     torch.set_num_threads(args.threads)
     started = time.monotonic()
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     low, high = calibration.wilson(float(right.sum()), photos)
     return {
         "arch": args.arch,
-        "init": args.init_name or (args.init.name if args.init else "torchvision ImageNet weights"),
+        "init": init_of(args),
         "epsilon": args.epsilon,
         "learned": WHOLE if args.unfreeze else FROZEN,
         "rate": TUNED if args.unfreeze else f"{args.rate:g}",
