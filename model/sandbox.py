@@ -105,9 +105,9 @@ def free_decoder() -> Decoder:
 
 
 def start() -> None:
-    """Start a process that will be ready when the first photo comes."""
+    """Start a process that will be ready when the first photo comes, unless one waits already."""
     with contextlib.suppress(OSError):  # then the first photo tries again, and says what is wrong
-        idle.put(Decoder())
+        idle.put(free_decoder())
 
 
 def decode(data: bytes, size: int) -> Image.Image:

@@ -16,7 +16,8 @@ import pytest
 from huggingface_hub import SpaceCard, SpaceCardData
 from PIL import Image
 
-from model import article, evaluate, head, samples, study
+from model import article, evaluate, head, report, samples, study
+from model.calibrators import TEMPERATURE
 from model.checkpoint import CHECKPOINTS, PAIR
 from tests.conftest import ROOT
 
@@ -48,6 +49,23 @@ def test_errors_in_fp32_are_those_of_the_comparison() -> None:
         for name in PAIR
     ]
     assert f"in fp32, are wrong on {exact[0]} and {exact[1]}." in " ".join(README.split())
+
+
+def test_confidence_in_words_is_what_the_report_says() -> None:
+    lab = report.Lab(evaluate.load())
+    gaps = [100 * abs(lab.scores()["overconfidence"][k].value) for k in (0, 1)]
+    cured = [lab.cured(TEMPERATURE)[k].scores for k in (0, 1)]
+    sure = [100 * lab.scores()["mean_confidence"][k].value for k in (0, 1)]
+    nll, ece = ([scores[name].value for scores in cured] for name in ("nll", "ece"))
+    text = " ".join(README.split())
+    for said in (
+        f"the unsmoothed one by {gaps[0]:.1f} points, the smoothed one by {gaps[1]:.1f}.",
+        f"NLL falls to {nll[0]:.3f} and {nll[1]:.3f}, ECE to {ece[0]:.3f} and {ece[1]:.3f},",
+        f"it is {sure[1]:.0f} % confident, the unsmoothed one {sure[0]:.0f} %.",
+    ):
+        assert said in text
+    for value, chance in zip(ece, lab.ece_by_chance(TEMPERATURE), strict=True):
+        assert value < 1.2 * chance  # "about what chance alone gives"
 
 
 def test_study_is_what_was_measured() -> None:
