@@ -26,14 +26,15 @@ MAX_SECONDS = (
     10.0  # from the request to the answer; decoders that can be asked to stop do so before
 )
 PIPE_BYTES = 1 << 20  # at the usual 64 KiB, both sides wake each other 25 times for one photo
-KEPT_BYTES = str(32 << 20)  # freed memory that a decoder keeps for the next photo: pages are dear
+KEPT_BYTES = 32 << 20  # freed memory that a decoder keeps for the next photo: pages are dear
+LARGE_BYTES = 8 << 20  # what is larger has pages of its own, so that nothing small can hold them
 MAX_MEMORY = 500_000_000  # bytes of address space beside what the process has when it starts
 NO_ROOM = "The server has no room to open another photo: try again in a moment."
 SETTINGS = {  # of the process's libraries
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
-    "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
+    "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
+    "MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES),
 }
 REQUEST = struct.Struct("<QI")  # length of the file, size
 ANSWER = struct.Struct("<QII")  # length of the rest, width and height; both 0: a refusal
@@ -175,6 +176,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not get between the answers
     limit_memory()
     gc.freeze()
+    usual = resident()
     while header := requests.read(REQUEST.size):
         length, size = REQUEST.unpack(header)
         try:
@@ -190,6 +192,25 @@ def main() -> None:
         answers.flush()
         image = answer = None  # type: ignore[assignment]
         gc.collect()  # an opened image refers to itself, and may have hundreds of megabytes
+        if resident() > usual + KEPT_BYTES:
+            give_back()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has now; 0 where Linux does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_back() -> None:
+    """Return freed memory between pieces still in use, which glibc keeps by itself."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        import ctypes
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 if __name__ == "__main__":
