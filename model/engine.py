@@ -1,4 +1,4 @@
-"""What runs the pair: the 8-bit ONNX Runtime models where the CPU is made for them, else PyTorch.
+"""What runs the pair: the 8-bit models in OpenVINO where the CPU is made for them, else PyTorch.
 
 8-bit networks multiply unsigned activations with signed weights. A CPU with 8-bit dot products
 (x86: AVX512-VNNI, AVX-VNNI or AMX; ARM: dotprod) sums four such products in 32 bits at once. Older
@@ -16,6 +16,7 @@ import platform
 import threading
 from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +32,7 @@ DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}  # as Linux ca
 SOURCE, TRUNK = "checkpoint_sha256", "trunk_sha256"
 TRUNK_FILE = "trunk.onnx"
 REMEDY = "Make it with `python -m model.quantize`."
+INSTALL = "Install it with `pip install -r requirements.txt`."
 
 log = logging.getLogger(__name__)
 
@@ -73,35 +75,29 @@ def has_dot_products() -> bool:
     return not DOT_PRODUCTS.isdisjoint(words)
 
 
-CORES_OF_EACH = max(1, cores() // len(PAIR))  # of the networks, side by side
-
-
 class Networks(NamedTuple):
-    """ONNX Runtime sessions of the pair."""
+    """The pair, compiled for the CPU."""
 
     trunk: Any | None  # of the layers in common; None where each network is whole
     ends: tuple[Any, ...]  # what goes on from there: unsmoothed, smoothed
 
     def run(self, pixels: NDArray[np.uint8], each: Callable[..., Iterable[Any]]) -> Outputs:
         """As ``Engine``; ``each`` is ``map``, or does the same side by side."""
-        x = pixels if self.trunk is None else self.trunk.run(None, {"pixels": pixels})[0]
-
-        def end(session: Any) -> Any:
-            return session.run(["logits", "features"], {session.get_inputs()[0].name: x})
-
-        logits, features = zip(*each(end, self.ends), strict=True)
-        return np.stack(logits), np.stack(features)
+        x = pixels if self.trunk is None else infer(self.trunk, pixels)[0]
+        outputs = list(each(lambda end: infer(end, x), self.ends))
+        logits, features = (np.stack([o[part] for o in outputs]) for part in ("logits", "features"))
+        return logits, features
 
 
 class EightBit:
-    """The 8-bit models in ONNX Runtime.
+    """The 8-bit models in OpenVINO.
 
     A photo that is alone has all cores: a trunk that the networks share runs once on all of them,
     then the networks go on side by side. Photos that come when there is one for every core have one
     core each, which answers more of them, since no core waits for another.
     """
 
-    name = "8-bit ONNX Runtime"
+    name = "8-bit OpenVINO"
 
     def __init__(self, folder: Path) -> None:
         """Load the 8-bit models of ``folder``.
@@ -112,48 +108,95 @@ class EightBit:
         """
         opened = [open_model(folder / f"{name}.onnx") for name in PAIR]
         self.metadata = tuple(metadata for _, metadata, _ in opened)
+        self.shape = (self.metadata[0].image_size,) * 2 + (3,)
         trunks = {trunk for *_, trunk in opened}
-        trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
-        self.spread = Networks(trunk, tuple(session for session, *_ in opened))
-        self.narrow = Networks(
-            trunk and session_of(folder / TRUNK_FILE, 1),
-            tuple(session_of(folder / f"{name}.onnx", 1) for name in PAIR)
-            if CORES_OF_EACH > 1
-            else self.spread.ends,
-        )
+        self.trunk = None if trunks == {None} else open_trunk(folder / TRUNK_FILE, trunks)
+        self.ends = [end for end, *_ in opened]
         self.pool = ThreadPoolExecutor(max(2, cores()), thread_name_prefix="8-bit")
         self.at_once = cores() + 1  # the last is decoded while those before it are classified
         self.in_work = 0
-        self.counting = threading.Lock()
+        self.counting, self.compiling = threading.Lock(), threading.Lock()
+        self.spread = self.networks(max(1, cores() // len(PAIR)), 1)
+
+    def networks(self, threads: int, streams: int) -> Networks:
+        """Compile the pair; ``threads`` are those of an end, see ``compiled``."""
+        return Networks(
+            self.trunk and compiled(self.trunk, cores(), streams),
+            tuple(compiled(end, threads, streams) for end in self.ends),
+        )
+
+    @cached_property
+    def narrow(self) -> Networks:
+        """One core for each photo; compiled when it is first asked for, so as to start sooner."""
+        return self.networks(cores(), cores())
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """See ``Engine``."""
+        """See ``Engine``.
+
+        Raises:
+            ValueError: ``pixels`` has another shape or type.
+        """
+        # OpenVINO itself, on one core, answers nothing or even crashes.
+        if not len(pixels) or pixels.shape[1:] != self.shape or pixels.dtype != np.uint8:
+            raise ValueError(
+                f"The networks take (B, {', '.join(map(str, self.shape))}) in uint8, not "
+                f"{pixels.shape} in {pixels.dtype}."
+            )
         with self.counting:
             self.in_work += 1
             crowded = self.in_work >= cores()
         try:
             if crowded:
-                return self.narrow.run(pixels, map)
+                with self.compiling:
+                    narrow = self.narrow
+                return narrow.run(pixels, map)
             return self.spread.run(pixels, self.pool.map)
         finally:
             with self.counting:
                 self.in_work -= 1
 
 
-def session_of(path: Path, threads: int) -> Any:
-    """An ONNX Runtime session on ``threads`` cores."""
-    import onnxruntime
+@cache
+def core() -> Any:
+    """OpenVINO.
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors, which come as exceptions besides
-    # A thread that waits for work must leave its core to those that have some.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    Raises:
+        ValueError: it is not installed, or does not fit this system.
+    """
+    try:
+        import openvino
+    except ImportError as problem:
+        raise ValueError(f"OpenVINO cannot be loaded: {problem}. {INSTALL}") from problem
+    return openvino.Core()
 
 
-def open_file(path: Path, threads: int) -> Any:
-    """The ONNX Runtime session of one of the files that ``model.quantize`` wrote.
+def compiled(model: Any, threads: int, streams: int) -> Any:
+    """A network that ``core().read_model`` has read, ready for the CPU.
+
+    Args:
+        model: as read; the path of a file will do.
+        threads: cores that it may use.
+        streams: photos that share them, each on as many as the others; the next ones wait.
+    """
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+        # What a model leaves in fp32 stays so. In bf16, where the CPU has it, it would be faster,
+        # but a photo's probabilities up to 0.03 apart from one kind of CPU to the next.
+        "INFERENCE_PRECISION_HINT": "f32",
+        # Which core a thread is on is up to the system, which knows who else is at work.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core().compile_model(model, "CPU", settings)
+
+
+def infer(network: Any, x: NDArray[Any]) -> Any:
+    """The outputs, by name or place, of what is ``compiled``; waits for a stream that is free."""
+    return network.create_infer_request().infer([x])
+
+
+def open_file(path: Path) -> Any:
+    """One of the models that ``model.quantize`` wrote, as ``compiled`` takes it.
 
     Raises:
         ValueError: as ``EightBit``.
@@ -161,28 +204,29 @@ def open_file(path: Path, threads: int) -> Any:
     if not path.is_file():
         raise ValueError(f"The 8-bit model {path} is missing. {REMEDY}")
     integrity.check(path, REMEDY)
+    runtime = core()
     try:
-        return session_of(path, threads)
-    except Exception as problem:  # ONNX Runtime has a class for each error, with no common one
+        return runtime.read_model(path)
+    except RuntimeError as problem:
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
 
 
 def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
-    """The session of an 8-bit model, what its checkpoint says of itself, and the sum of its trunk.
+    """An 8-bit model as read, what its checkpoint says of itself, and the sum of its trunk.
 
     The last is None where the model is a whole network.
 
     Raises:
         ValueError: as ``EightBit``.
     """
-    session = open_file(path, CORES_OF_EACH)
+    model = open_file(path)
     checkpoint = path.with_suffix(".safetensors")
-    strings = session.get_modelmeta().custom_metadata_map
+    strings = origin(model)
     trunk = strings.get(TRUNK)
     try:
         metadata = Metadata.from_strings(strings)
         side = metadata.image_size
-        whole = session.get_inputs()[0].shape[1:] == [side, side, 3]
+        whole = [str(n) for n in model.input().partial_shape][1:] == [str(side), str(side), "3"]
         fits = whole == (trunk is None) and metadata.classes == BREEDS
     except (KeyError, ValueError) as problem:
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
@@ -197,11 +241,16 @@ def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
             f"The 8-bit model {path} is outdated: it was derived from another checkpoint than "
             f"{checkpoint.name} beside it. {REMEDY}"
         )
-    return session, metadata, trunk
+    return model, metadata, trunk
+
+
+def origin(model: Any) -> dict[str, str]:
+    """What an ONNX model that was read says of itself."""
+    return dict(model.get_rt_info("framework").value) if model.has_rt_info("framework") else {}
 
 
 def open_trunk(path: Path, sums: Set[str | None]) -> Any:
-    """The session of the trunk, on all cores.
+    """The trunk as read.
 
     Args:
         path: its file.
@@ -210,13 +259,13 @@ def open_trunk(path: Path, sums: Set[str | None]) -> Any:
     Raises:
         ValueError: as ``EightBit``.
     """
-    session = open_file(path, cores())
+    model = open_file(path)
     if sums != {integrity.sum_of(path)}:
         raise ValueError(
             f"The 8-bit model {path} is outdated: the models beside it go on from another trunk. "
             f"{REMEDY}"
         )
-    return session
+    return model
 
 
 class Float:

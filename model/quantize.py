@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,7 +159,9 @@ def quantise(source: Path, path: Path, batches: Iterator[Pixels], start: str = S
         )
 
 
-def derive(checkpoint: Path, path: Path, photos: list[pets.Photo], start: str = STARTS[0]) -> None:
+def derive(
+    checkpoint: Path, path: Path, photos: list[pets.Photo], start: str = STARTS[0]
+) -> Metadata:
     """Write the 8-bit model of a checkpoint, calibrated on ``photos``, with its origin inside.
 
     ``start`` is where 8 bits begin; see ``quantise``.
@@ -179,6 +181,7 @@ def derive(checkpoint: Path, path: Path, photos: list[pets.Photo], start: str = 
     for node in model.graph.node:  # the exporter's notes, with the paths of the machine it ran on
         del node.metadata_props[:]
     onnx.save(model, path)
+    return metadata
 
 
 def split(whole: Path, trunk: Path, tail: Path) -> None:
@@ -226,14 +229,39 @@ def share(folder: Path) -> bool:
 # How far the model is from the checkpoint.
 
 
-def logits_of(path: Path, photos: list[pets.Photo], size: int) -> Floats:
-    """Logits ``(n, 37)`` of an ONNX model, with a progress bar."""
+def onnx_runtime(path: Path) -> Callable[[Pixels], Sequence[Floats]]:
+    """An ONNX model in ONNX Runtime, on all cores: from pixels to logits and features.
+
+    It computes as the model says, in fp32 what is in fp32.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = engine.cores()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run(["logits", "features"], {"pixels": pixels})
+
+
+def as_served(path: Path) -> Callable[[Pixels], Sequence[Floats]]:
+    """The same in OpenVINO, as ``engine.EightBit`` computes it."""
+    network = engine.compiled(path, engine.cores(), 1)
+
+    def run(pixels: Pixels) -> Sequence[Floats]:
+        outputs = engine.infer(network, pixels)
+        return outputs["logits"], outputs["features"]
+
+    return run
+
+
+def logits_of(
+    run: Callable[[Pixels], Sequence[Floats]], photos: list[pets.Photo], size: int
+) -> Floats:
+    """Logits ``(n, 37)`` of a model, with a progress bar."""
     from fastprogress.fastprogress import progress_bar
 
-    session = engine.session_of(path, engine.cores())
     batches = pets.pixel_batches(photos, size, BATCH)
     bar = progress_bar(batches, total=-(-len(photos) // BATCH))
-    return np.concatenate([session.run(["logits"], {"pixels": pixels})[0] for pixels in bar])
+    return np.concatenate([run(pixels)[0] for pixels in bar])
 
 
 def reference(checkpoint: Path, photos: list[pets.Photo]) -> Floats:
@@ -248,7 +276,7 @@ def reference(checkpoint: Path, photos: list[pets.Photo]) -> Floats:
     with tempfile.TemporaryDirectory() as folder:
         exact = Path(folder) / "exact.onnx"
         metadata = export(checkpoint, exact)
-        logits = logits_of(exact, photos, metadata.image_size)
+        logits = logits_of(onnx_runtime(exact), photos, metadata.image_size)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished.npy")
     np.save(unfinished, logits)
@@ -333,14 +361,14 @@ def release(folder: Path, chosen: list[pets.Photo], test: list[pets.Photo]) -> N
         for name in PAIR:
             checkpoint, path = folder / f"{name}.safetensors", Path(workshop) / f"{name}.onnx"
             for start in STARTS:  # most often the first will do
-                derive(checkpoint, path, chosen, start)
+                size = derive(checkpoint, path, chosen, start).image_size
                 print(f"{name}: {path.stat().st_size / 1e6:.1f} MB, 8 bit from {start}")
                 if not test:
                     break
                 labels = np.array([photo.label for photo in test])
-                size = engine.session_of(path, 1).get_inputs()[0].shape[1]
                 exact = reference(checkpoint, test)
-                measured[name] = compare(logits_of(path, test, size), exact, labels)
+                logits = logits_of(as_served(path), test, size)
+                measured[name] = compare(logits, exact, labels)
                 if not missed(measured[name]):
                     break
                 print(f"{name} misses {', '.join(missed(measured[name]))}: {measured[name]}")

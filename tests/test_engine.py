@@ -38,7 +38,7 @@ def test_8_bit_serves_where_the_cpu_is_made_for_it(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert isinstance(engine.choose(folder, able), engine.EightBit)
-    assert "8-bit ONNX Runtime" in caplog.text
+    assert "8-bit OpenVINO" in caplog.text
     assert isinstance(engine.choose(folder, lambda: False), engine.Float)
     assert "no 8-bit dot products" in caplog.text
     assert "with PyTorch in" in caplog.text
@@ -166,10 +166,20 @@ def test_a_photo_alone_has_all_cores_and_photos_in_a_crowd_one_each(
         go_on.set()
         np.testing.assert_array_equal(first.result()[0], second[0])
     served(PIXELS[:1])
-    with pytest.raises(Exception, match=r"pixels|Invalid"):
-        served(PIXELS[0])  # a photo that fails leaves no place taken
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "infer", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            served(PIXELS[:1])  # a photo that fails leaves no place taken
     served(PIXELS[:1])
     assert took == ["spread", "narrow", "spread", "spread", "spread"]
+
+
+@pytest.mark.parametrize(
+    "pixels", [PIXELS[0], PIXELS[:0], PIXELS[:, :16], PIXELS[..., :2], PIXELS / 255]
+)
+def test_other_pixels_than_the_networks_take_are_refused(folder: Path, pixels: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"take \(B, 32, 32, 3\) in uint8"):
+        engine.EightBit(folder)(pixels)
 
 
 def test_a_pair_of_two_image_sizes_is_refused(folder: Path) -> None:

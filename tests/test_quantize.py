@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,10 @@ def test_the_shipped_models_keep_to_the_targets() -> None:
 @pytest.mark.parametrize("name", PAIR)
 def test_the_shipped_models_come_from_the_shipped_checkpoints(name: str) -> None:
     """What they say of themselves is what the checkpoint says, and they name it by its content."""
-    session, metadata, _ = engine.open_model(CHECKPOINTS / f"{name}.onnx")
+    model, metadata, _ = engine.open_model(CHECKPOINTS / f"{name}.onnx")
     checkpoint = CHECKPOINTS / f"{name}.safetensors"
     assert metadata == network.load(checkpoint)[1]
-    assert session.get_modelmeta().custom_metadata_map[engine.SOURCE] == integrity.sum_of(
-        checkpoint
-    )
+    assert engine.origin(model)[engine.SOURCE] == integrity.sum_of(checkpoint)
 
 
 @pytest.mark.parametrize("name", PAIR)
@@ -79,27 +78,32 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (5, 32, 32, 3), dtype=np.uint
 
 def test_the_fp32_reference_is_the_network(made: Path) -> None:
     """ONNX Runtime's fp32 logits and activations are PyTorch's."""
-    exact = engine.session_of(made / "smoothed.exact.onnx", 1)
+    exact = quantize.onnx_runtime(made / "smoothed.exact.onnx")
     classifier, _ = network.load(made / "smoothed.safetensors")
     expected = classifier(pets.normalised(PIXELS))
-    for served, tensor in zip(exact.run(None, {"pixels": PIXELS}), expected, strict=True):
+    for served, tensor in zip(exact(PIXELS), expected, strict=True):
         np.testing.assert_allclose(served, tensor.detach().numpy(), rtol=1e-3, atol=1e-3)
 
 
-def test_the_8_bit_model_is_close_and_takes_any_batch(made: Path) -> None:
-    exact = engine.session_of(made / "smoothed.exact.onnx", 1)
-    model = engine.session_of(made / "smoothed.onnx", 1)
+Runtime = Callable[[Path], Callable[[quantize.Pixels], Sequence[quantize.Floats]]]
+RUNTIMES: tuple[Runtime, ...] = (quantize.onnx_runtime, quantize.as_served)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_8_bit_model_is_close_and_takes_any_batch(made: Path, runtime: Runtime) -> None:
+    exact = quantize.onnx_runtime(made / "smoothed.exact.onnx")
+    model = runtime(made / "smoothed.onnx")
     for count in (1, 5):
-        _, features = model.run(["logits", "features"], {"pixels": PIXELS[:count]})
-        _, expected = exact.run(["logits", "features"], {"pixels": PIXELS[:count]})
+        _, features = model(PIXELS[:count])
+        _, expected = exact(PIXELS[:count])
         assert features.shape == (count, 512)
         assert np.corrcoef(features.ravel(), expected.ravel())[0, 1] > 0.99
 
 
-def test_logits_follow_from_the_activations(made: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_logits_follow_from_the_activations(made: Path, runtime: Runtime) -> None:
     """The head is in fp32, so that the calibration tab and the live head can rely on both."""
-    model = engine.session_of(made / "smoothed.onnx", 1)
-    logits, features = model.run(["logits", "features"], {"pixels": PIXELS})
+    logits, features = runtime(made / "smoothed.onnx")(PIXELS)
     head = network.load(made / "smoothed.safetensors")[0].resnet.fc
     expected = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-3)
@@ -114,7 +118,7 @@ def test_a_common_trunk_runs_once_and_changes_no_bit(tiny_pets: Path, shared: bo
     for name in PAIR:
         path = tiny_pets / f"{name}.onnx"
         quantize.derive(folder / f"{name}.safetensors", path, photos)
-        whole.append(engine.session_of(path, 1).run(["logits", "features"], {"pixels": PIXELS}))
+        whole.append(quantize.as_served(path)(PIXELS))
     (folder / "trunk.onnx").write_text("of an older pair")
     quantize.release(folder, photos, [])
     assert (folder / "trunk.onnx").exists() == shared

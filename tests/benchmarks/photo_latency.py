@@ -79,7 +79,7 @@ def main() -> int:
         sessions = []
         for name in PAIR:
             quantize.export(CHECKPOINTS / f"{name}.safetensors", place / f"{name}.onnx")
-            sessions.append(engine.session_of(place / f"{name}.onnx", engine.cores()))
+            sessions.append(quantize.onnx_runtime(place / f"{name}.onnx"))
 
         def predict() -> None:
             for learner in fastai:
@@ -95,7 +95,7 @@ def main() -> int:
         def exact() -> None:
             pixels = pets.pixels(open_photo(data, size), size)[None]
             for session in sessions:
-                softmax(session.run(["logits"], {"pixels": pixels})[0])
+                softmax(session(pixels)[0])
 
         def served() -> None:
             softmax(pair(open_photo(data, size)).logits)
