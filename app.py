@@ -8,16 +8,22 @@ import gc
 gc.disable()  # nothing imported is garbage: looking for some would take a tenth of the start
 
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
+
+from model.reading import Reading
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("model").setLevel(logging.INFO)  # what runs the classifiers, and why
+    reading = Reading()  # goes on while Gradio is imported, on a core that is idle until then
 
 import gradio as gr
 
-from model import gate, kept, sandbox
+from model import gate, kept
 from model.calibrators import Cures
 from model.classifier import Pair
-from model.evaluate import Evaluation, load
+from model.evaluate import Evaluation
 from model.tabs import calibration, classify, head, study, toy
 from model.tabs import language as words
 from model.tabs.language import TRANSLATIONS, fixed, say
@@ -25,8 +31,6 @@ from model.tabs.page import remember
 from model.tabs.theme import HEAD, MARK, STYLE, THEME
 
 gc.enable()
-
-Loaded = TypeVar("Loaded")
 
 TABS = {
     "classify": "Classify",
@@ -50,14 +54,6 @@ OPTIONS: dict[str, Any] = {
     "run_history": False,
     "app_kwargs": {"middleware": gate.MIDDLEWARE},
 }
-
-
-def load_or_explain(load: Callable[[], Loaded]) -> Loaded | str:
-    """What ``load`` gives, or the sentences that name the missing file and the remedy."""
-    try:
-        return load()
-    except ValueError as error:
-        return str(error)
 
 
 def title(language: str) -> str:
@@ -101,13 +97,8 @@ def fill(rooms: Mapping[str, gr.Tab], pair: Pair | str, evaluation: Evaluation |
         study.build()  # from a file of its own
 
 
-def build(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
-    """The whole page; ``load_pair`` gives the classifiers."""
-    sandbox.start()  # these three go on at the same time
-    with ThreadPoolExecutor(1) as pool:
-        measuring = pool.submit(load_or_explain, load)
-        pair = load_or_explain(load_pair)
-        evaluation = measuring.result()
+def build(reading: Reading) -> gr.Blocks:
+    """The whole page."""
     # Uploads are deleted within the hour after they came (looked for every ten minutes).
     with gate.Page(
         title="Label Smoothing Lab", delete_cache=(600, 3000), analytics_enabled=False
@@ -120,25 +111,19 @@ def build(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
             room.select(None, None, None, js=js, api_visibility="private")
         with rooms["toy"]:
             toy.build()
-        fill(rooms, pair, evaluation)
+        fill(rooms, reading.pair, reading.evaluation)
         demo.load(open_tab, None, tabs, show_progress="hidden", api_visibility="private")
     return demo
 
 
-def ready(load_pair: Callable[[], Pair] = Pair) -> gr.Blocks:
+def ready(reading: Reading) -> gr.Blocks:
     """The page with its bounded queue, and its uploads deleted in time; to be served once."""
     gate.keep_uploads_apart()
-    page = build(load_pair).queue(max_size=MOST_WAITING)
+    page = build(reading).queue(max_size=MOST_WAITING)
     page.state_session_capacity = kept.SESSIONS  # also where it is mounted, not launched
     kept.Uploads(page).watch()
     return page
 
 
-def main() -> None:
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("model").setLevel(logging.INFO)  # what runs the classifiers, and why
-    ready().launch(state_session_capacity=kept.SESSIONS, **OPTIONS)
-
-
 if __name__ == "__main__":
-    main()
+    ready(reading).launch(state_session_capacity=kept.SESSIONS, **OPTIONS)

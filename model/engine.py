@@ -1,18 +1,19 @@
 """What runs the pair: the 8-bit models in OpenVINO where the CPU is made for them, else PyTorch.
 
-8-bit networks multiply unsigned activations with signed weights. A CPU with 8-bit dot products
-(x86: AVX512-VNNI, AVX-VNNI or AMX; ARM: dotprod) sums four such products in 32 bits at once. Older
-x86 has VPMADDUBSW alone, which sums two in 16 bits, so that they saturate: other answers than those
-that were measured, and slower ones
+8-bit networks multiply unsigned activations with signed weights. An x86 CPU with 8-bit dot
+products (AVX512-VNNI, AVX-VNNI or AMX) sums four such products in 32 bits at once. Older ones have
+VPMADDUBSW alone, which sums two in 16 bits, so that they saturate: other answers than those that
+were measured, and slower ones
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html, "When and why do I
-need to try U8U8?"). There PyTorch serves the checkpoints themselves.
+need to try U8U8?"). On ARM, OpenVINO computes most of an 8-bit model in floating point
+(https://docs.openvino.ai, "CPU Device"). There PyTorch serves the checkpoints themselves.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import platform
+import sys
 import threading
 from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from model import integrity
 from model.checkpoint import PAIR, Metadata
 from model.pets import BREEDS, normalised
 
-DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}  # as Linux calls them
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8"}  # as Linux calls them
 # Under these an 8-bit model says what it was derived from, and which trunk it goes on from.
 SOURCE, TRUNK = "checkpoint_sha256", "trunk_sha256"
 TRUNK_FILE = "trunk.onnx"
@@ -62,12 +63,7 @@ def cores() -> int:
 
 
 def has_dot_products() -> bool:
-    """Whether the CPU has 8-bit dot products; where it cannot be asked, it is taken to have none.
-
-    Linux lists a CPU's features; every Mac with an ARM processor has dotprod.
-    """
-    if platform.system() == "Darwin":
-        return platform.machine() == "arm64"
+    """Whether the CPU has 8-bit dot products; where Linux does not list them, it has none."""
     try:
         words = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -128,7 +124,13 @@ class EightBit:
     @cached_property
     def narrow(self) -> Networks:
         """One core for each photo; compiled when it is first asked for, so as to start sooner."""
-        return self.networks(cores(), cores())
+        if cores() == 1:
+            return self.spread
+        try:
+            return self.networks(cores(), cores())
+        except ValueError as problem:  # for want of memory, since the same was compiled before
+            log.warning("%s Photos in a crowd take turns.", problem)
+            return self.spread
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """See ``Engine``.
@@ -136,7 +138,7 @@ class EightBit:
         Raises:
             ValueError: ``pixels`` has another shape or type.
         """
-        # OpenVINO itself, on one core, answers nothing or even crashes.
+        # OpenVINO itself, with several streams, answers nothing or even crashes.
         if not len(pixels) or pixels.shape[1:] != self.shape or pixels.dtype != np.uint8:
             raise ValueError(
                 f"The networks take (B, {', '.join(map(str, self.shape))}) in uint8, not "
@@ -158,16 +160,19 @@ class EightBit:
 
 @cache
 def core() -> Any:
-    """OpenVINO.
+    """OpenVINO, without what comes with it and would tell Google Analytics of every start.
 
     Raises:
         ValueError: it is not installed, or does not fit this system.
     """
+    # None makes its import fail, for which OpenVINO has a stand-in that says nothing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
-    except ImportError as problem:
+
+        return openvino.Core()
+    except (ImportError, RuntimeError) as problem:
         raise ValueError(f"OpenVINO cannot be loaded: {problem}. {INSTALL}") from problem
-    return openvino.Core()
 
 
 def compiled(model: Any, threads: int, streams: int) -> Any:
@@ -177,6 +182,9 @@ def compiled(model: Any, threads: int, streams: int) -> Any:
         model: as read; the path of a file will do.
         threads: cores that it may use.
         streams: photos that share them, each on as many as the others; the next ones wait.
+
+    Raises:
+        ValueError: OpenVINO refuses.
     """
     settings = {
         "INFERENCE_NUM_THREADS": threads,
@@ -187,7 +195,10 @@ def compiled(model: Any, threads: int, streams: int) -> Any:
         # Which core a thread is on is up to the system, which knows who else is at work.
         "ENABLE_CPU_PINNING": False,
     }
-    return core().compile_model(model, "CPU", settings)
+    try:
+        return core().compile_model(model, "CPU", settings)
+    except (RuntimeError, MemoryError) as problem:
+        raise ValueError(f"OpenVINO cannot run an 8-bit model here: {problem}.") from problem
 
 
 def infer(network: Any, x: NDArray[Any]) -> Any:
@@ -207,7 +218,7 @@ def open_file(path: Path) -> Any:
     runtime = core()
     try:
         return runtime.read_model(path)
-    except RuntimeError as problem:
+    except Exception as problem:  # OpenVINO hands on whatever its parser raises
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
 
 
@@ -228,7 +239,7 @@ def open_model(path: Path) -> tuple[Any, Metadata, str | None]:
         side = metadata.image_size
         whole = [str(n) for n in model.input().partial_shape][1:] == [str(side), str(side), "3"]
         fits = whole == (trunk is None) and metadata.classes == BREEDS
-    except (KeyError, ValueError) as problem:
+    except (KeyError, ValueError, RuntimeError) as problem:
         raise ValueError(f"The 8-bit model {path} is damaged: {problem}. {REMEDY}") from problem
     if not fits:
         raise ValueError(f"{path} is not an 8-bit model of our 37 breeds. {REMEDY}")

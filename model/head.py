@@ -469,7 +469,7 @@ def sweep_sentence(swept: Sweep, say: Say = english) -> str:
         rise, sd = swept.rise(score, best or 1)  # ε = 0 itself is compared with the next
         spread = say(
             "more than the {spread} by which this difference varies between seeds"
-            if abs(rise) > sd
+            if abs(rise) > sd and size(rise) != size(sd)  # also as they are written
             else "no more than the {spread} by which this difference varies between seeds",
             spread=size(sd),
         )

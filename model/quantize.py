@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,27 +105,11 @@ def spread_over_breeds(photos: list[pets.Photo], count: int) -> list[pets.Photo]
     return [photos[place] for *_, place in sorted(order)[:count]]
 
 
-def in_fp32(nodes: Sequence[Any], start: str) -> list[Any]:
-    """Those of a graph's sorted nodes that come before the weights of ``start``, or in layer 4's
-    last block and after."""
-
-    def until(layer: str) -> list[Any]:
-        return list(takewhile(lambda node: not any(layer in name for name in node.input), nodes))
-
-    blocks = {
-        name.split("layer4.")[1].split(".")[0]
-        for node in nodes
-        for name in node.input
-        if "layer4." in name
-    }
-    return [*until(start), *nodes[len(until(f"layer4.{max(blocks)}.")) :]]
-
-
 def quantise(source: Path, path: Path, batches: Iterator[Pixels], start: str = STARTS[0]) -> None:
     """Write the 8-bit model of the fp32 model ``source``.
 
-    All layers before ``start``, the last block and the head stay in fp32: what the first layers
-    round off goes through all others, and of the rest the last stage adds most to the differences.
+    All layers before ``start`` stay in fp32, since what they round off goes through all others, and
+    the head, so that logits follow from the activations.
 
     Args:
         source: as ``export`` writes it.
@@ -145,7 +129,8 @@ def quantise(source: Path, path: Path, batches: Iterator[Pixels], start: str = S
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(source, prepared)
-        nodes = onnx.load(prepared).graph.node
+        nodes = onnx.load(prepared).graph.node  # sorted
+        first = takewhile(lambda node: not any(start in name for name in node.input), nodes)
         quantize_static(
             prepared,
             path,
@@ -154,7 +139,7 @@ def quantise(source: Path, path: Path, batches: Iterator[Pixels], start: str = S
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             op_types_to_quantize=["Conv", "Relu", "Add"],  # neither pooling nor the head
-            nodes_to_exclude=[node.name for node in in_fp32(nodes, start)],
+            nodes_to_exclude=[node.name for node in first],
             extra_options={"CalibMovingAverage": True},
         )
 

@@ -25,6 +25,7 @@ import app as page
 from model.checkpoint import Metadata
 from model.classifier import Pair
 from model.engine import Outputs
+from model.reading import Reading
 
 Pixels = NDArray[np.uint8]
 BATCH, WAIT = 8, 0.005  # photos; seconds that the first waits for others
@@ -77,7 +78,7 @@ class Page(GradioIngress):
     def __init__(self, classifier: DeploymentHandle) -> None:
         logging.getLogger("model").setLevel(logging.INFO)
         pair = Pair(choose=lambda _: Remote(classifier))
-        blocks = page.ready(lambda: pair)
+        blocks = page.ready(Reading(lambda: pair))
         # Given the blocks alone, `GradioIngress` would serve them without the gate and the theme.
         whole = mount_gradio_app(FastAPI(), blocks, path="", **page.OPTIONS)
         super(GradioIngress, self).__init__(whole)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +19,7 @@ import pytest
 from model import engine, integrity, network, pets, quantize
 from model.checkpoint import PAIR
 from model.classifier import Pair
-from tests.conftest import tiny_pair
+from tests.conftest import ROOT, tiny_pair
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
@@ -56,13 +60,25 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:10_000])
 
 
+def cut_and_recorded(path: Path) -> None:
+    """Its sum is right, so that it is OpenVINO that finds the damage."""
+    cut(path)
+    integrity.record(path)
+
+
 def replace_checkpoint(path: Path) -> None:
     tiny_pair(path.parent, seed=1)
 
 
 @pytest.mark.parametrize(
     ("harm", "says"),
-    [(remove, "missing"), (empty, "damaged"), (cut, "damaged"), (replace_checkpoint, "outdated")],
+    [
+        (remove, "missing"),
+        (empty, "damaged"),
+        (cut, "damaged"),
+        (cut_and_recorded, "damaged"),
+        (replace_checkpoint, "outdated"),
+    ],
 )
 def test_a_bad_8_bit_model_is_named_and_pytorch_serves(
     folder: Path,
@@ -93,7 +109,13 @@ def other_trunk(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "says"),
-    [(remove, "missing"), (empty, "damaged"), (cut, "damaged"), (other_trunk, "outdated")],
+    [
+        (remove, "missing"),
+        (empty, "damaged"),
+        (cut, "damaged"),
+        (cut_and_recorded, "damaged"),
+        (other_trunk, "outdated"),
+    ],
 )
 @pytest.mark.parametrize("folder", ["shared trunk"], indirect=True)
 def test_a_bad_trunk_is_named_and_pytorch_serves(
@@ -172,6 +194,81 @@ def test_a_photo_alone_has_all_cores_and_photos_in_a_crowd_one_each(
             served(PIXELS[:1])  # a photo that fails leaves no place taken
     served(PIXELS[:1])
     assert took == ["spread", "narrow", "spread", "spread", "spread"]
+
+
+SAYS = """
+import json
+import numpy as np
+from model import engine
+from model.checkpoint import CHECKPOINTS
+pixels = np.random.default_rng(0).integers(0, 256, (2, 320, 320, 3), dtype=np.uint8)
+served = engine.EightBit(CHECKPOINTS)
+logits, _ = served(pixels)
+nodes = served.spread.trunk.get_runtime_model().get_ops()
+kinds = {node.get_rt_info()["primitiveType"].astype(str) for node in nodes}
+print(json.dumps([logits.tolist(), sorted(kinds)]))
+"""
+
+
+@pytest.mark.skipif(not engine.has_dot_products(), reason="needs a CPU with 8-bit dot products")
+def test_older_cpus_say_the_same() -> None:
+    """The evaluation holds wherever the 8-bit models serve: with matrix units, or without."""
+    answers = []
+    for kind in ("DEFAULT", "AVX2_VNNI"):  # oneDNN's, whose kernels OpenVINO uses
+        environment = os.environ | {"ONEDNN_MAX_CPU_ISA": kind}
+        command = [sys.executable, "-c", SAYS]
+        said = subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        )
+        answers.append(json.loads(said.stdout))
+    (newest, kernels), (oldest, older) = answers
+    if not any("avx512" in kernel for kernel in kernels):
+        pytest.skip("this CPU is as old as the one that it is compared with")
+    assert not any("avx512" in kernel and "I8" in kernel for kernel in older)
+    np.testing.assert_allclose(newest, oldest, atol=2e-3)
+
+
+def test_openvino_tells_nobody() -> None:
+    engine.core()
+    assert sys.modules["openvino_telemetry"] is None
+
+
+class Unfit:
+    """OpenVINO on a machine that it was not made for."""
+
+    read_model = staticmethod(engine.core().read_model)
+
+    def compile_model(self, *_: Any) -> Any:
+        raise RuntimeError("no such property")
+
+
+def test_where_openvino_does_not_run_pytorch_serves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "core", Unfit)
+        assert isinstance(engine.choose(folder, able), engine.Float)
+    assert "no such property" in caplog.text
+    engine.core.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "openvino", None)
+        assert isinstance(engine.choose(folder, able), engine.Float)
+    assert "pip install -r requirements.txt" in caplog.text
+    assert isinstance(engine.choose(folder, able), engine.EightBit)
+
+
+def test_a_crowd_is_answered_where_the_second_compilation_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+    served = engine.EightBit(folder)
+    monkeypatch.setattr(engine, "core", Unfit)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: served(PIXELS[:1])[0], range(8)))
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+    assert caplog.text.count("no such property") <= 1
+    assert served.narrow is served.spread
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from app import build
 from model import gate
+from model.reading import Reading
 from tests import hostile
 from tests.conftest import ROOT, free_port
 from tests.serving import Server, served
@@ -65,7 +66,7 @@ def test_the_server_asks_no_other_host(server: Server) -> None:
 
 def test_uploads_are_deleted_within_the_hour() -> None:
     """Looked for so often, and deleted so old, that none is ever older than an hour."""
-    frequency, age = build().delete_cache
+    frequency, age = build(Reading()).delete_cache
     assert frequency + age <= HOUR
 
 

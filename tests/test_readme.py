@@ -57,15 +57,15 @@ def test_confidence_in_words_is_what_the_report_says() -> None:
     cured = [lab.cured(TEMPERATURE)[k].scores for k in (0, 1)]
     sure = [100 * lab.scores()["mean_confidence"][k].value for k in (0, 1)]
     nll, ece = ([scores[name].value for scores in cured] for name in ("nll", "ece"))
+    (chance,) = {f"{value:.3f}" for value in lab.ece_by_chance(TEMPERATURE)}
     text = " ".join(README.split())
     for said in (
+        f"where chance alone gives {chance} on so many photos.",
         f"the unsmoothed one by {gaps[0]:.1f} points, the smoothed one by {gaps[1]:.1f}.",
         f"NLL falls to {nll[0]:.3f} and {nll[1]:.3f}, ECE to {ece[0]:.3f} and {ece[1]:.3f},",
         f"it is {sure[1]:.0f} % confident, the unsmoothed one {sure[0]:.0f} %.",
     ):
         assert said in text
-    for value, chance in zip(ece, lab.ece_by_chance(TEMPERATURE), strict=True):
-        assert value < 1.2 * chance  # "about what chance alone gives"
 
 
 def test_study_is_what_was_measured() -> None:

@@ -17,7 +17,7 @@ from gradio_client import Client
 from playwright.sync_api import Browser, expect
 
 import app
-from model import study
+from model import evaluate, study
 from model.tabs import language
 from model.tabs import study as tab
 from tests.conftest import free_port
@@ -231,7 +231,7 @@ def test_the_tab_works_with_either_file_or_neither(
 ) -> None:
     """The study is on the Calibration tab, below the rest, and each is there without the other."""
     monkeypatch.setattr(tab.build, "__defaults__", (path,))
-    for evaluation in (app.load(), "evaluation.npz is missing."):
+    for evaluation in (evaluate.load(), "evaluation.npz is missing."):
         with gr.Blocks() as demo:
             rooms = {key: gr.Tab(key, id=key) for key in app.TABS}
             app.fill(rooms, "No weights.", evaluation)
