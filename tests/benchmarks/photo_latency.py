@@ -129,9 +129,8 @@ def main() -> int:
     for name, median in (medians | limits).items():
         print(f"| {name} | {median * 1000:.1f} | × {ours / median:.2f} |")
     print(f"| served, without decoding | {bare * 1000:.1f} | |")
-    kept = (
-        ours <= TO_FASTAI * medians["two fastai learn.predict"]
-        and ours <= TO_LIMIT * min(limits["limit in bf16"], limits["limit in fp32"])
+    kept = ours <= TO_FASTAI * medians["two fastai learn.predict"] and ours <= TO_LIMIT * min(
+        limits["limit in bf16"], limits["limit in fp32"]
     )
     print(f"\nTargets: × {TO_FASTAI} of fastai, × {TO_LIMIT} of the lower limit: ", end="")
     print("met" if kept else "missed")
