@@ -138,7 +138,7 @@ class EightBit:
         Raises:
             ValueError: ``pixels`` has another shape or type.
         """
-        # OpenVINO itself, with several streams, answers nothing or even crashes.
+        # OpenVINO itself may answer nothing, or crash.
         if not len(pixels) or pixels.shape[1:] != self.shape or pixels.dtype != np.uint8:
             raise ValueError(
                 f"The networks take (B, {', '.join(map(str, self.shape))}) in uint8, not "
