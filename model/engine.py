@@ -336,7 +336,7 @@ def choose(folder: Path, capable: Callable[[], bool] = has_dot_products) -> Engi
         try:
             engine = EightBit(folder)
         except ValueError as problem:
-            log.warning("%s Until then PyTorch serves, which is slower.", problem)
+            log.warning("%s PyTorch serves instead, which is slower.", problem)
     engine = engine or Float(folder)
     log.info("Classifying with %s.", engine.name)
     return engine

@@ -36,7 +36,7 @@ def test_the_shipped_models_come_from_the_shipped_checkpoints(name: str) -> None
 
 @pytest.mark.parametrize("name", PAIR)
 def test_most_of_a_shipped_model_is_in_8_bit(name: str) -> None:
-    """All but the stem and the first block, where little is to be gained, and the head."""
+    """All but the stem and the first block, whose rounding costs most, and the head."""
     graphs = [onnx.load(CHECKPOINTS / f"{part}.onnx").graph for part in ("trunk", name)]
     bits = {onnx.TensorProto.INT8: 8, onnx.TensorProto.FLOAT: 32}
     sizes, stem, first, head = ({8: 0, 32: 0} for _ in range(4))
